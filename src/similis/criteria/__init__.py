@@ -1,0 +1,14 @@
+"""Criteria: (scores, relation) → one loss per row; pure functions on the last dimension. Import nouns only.
+
+A criterion is ``f(scores [..., m], relation: Rows, *, parameters) -> [...]``, or an ``nn.Module`` of that call
+where it has parameters to learn. Traits of a registration:
+
+- ``needs``: ``"positive"`` and/or ``"negative"``: rows without them contribute zero;
+- ``sorts``: it sorts each row;
+- ``whole``: it reads the whole matrix ``[n, m]`` at once instead of row by row;
+- ``keys``: the key source it is made for (``"proxies"``).
+"""
+
+from similis.criteria import margin, regression, softmax
+
+__all__ = ["margin", "regression", "softmax"]

@@ -1,0 +1,371 @@
+"""Relation: what supervision says of the pairs (query i, key j) whose similarity is scored.
+
+A :class:`Relation` is kept in its smallest form — codes whose equality makes a positive, codes whose equality
+leaves a pair out — and :meth:`Relation.rows` makes the dense rows a criterion reads, tile by tile, so that a
+batch of 32,768 never holds an ``[n, n]`` grade matrix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Layout = Literal["matrix", "lists", "list"]
+
+#: The supervisions a criterion may name in ``accepts``.
+SUPERVISIONS = ("pairs", "triplets", "labels", "graded", "scored", "labeled_pairs", "teacher", "hierarchy")
+
+
+@dataclass(frozen=True)
+class Codes:
+    """A rule for pairs: the share of leading levels on which two rows of codes agree.
+
+    Args:
+        rows: ``[n]`` or ``[n, L]`` integers, one row a query; a negative code equals nothing.
+        keys: ``[m]`` or ``[m, L]`` integers, one row a key.
+    """
+
+    rows: Tensor
+    keys: Tensor
+
+    def equal(self, start: int, stop: int) -> Tensor:
+        """``[stop - start, m]`` booleans: equal codes on every level."""
+        rows, keys = self.rows[start:stop], self.keys
+        if rows.dim() == 1:
+            same = rows.unsqueeze(1) == keys
+            return same & (rows >= 0).unsqueeze(1) if bool((rows < 0).any()) else same
+        same = (rows[:, 0].unsqueeze(1) == keys[:, 0]) & (rows[:, 0] >= 0).unsqueeze(1)
+        for level in range(1, rows.shape[1]):
+            same = same & (rows[:, level].unsqueeze(1) == keys[:, level])
+        return same
+
+    def grade(self, start: int, stop: int) -> Tensor:
+        """``[stop - start, m]`` floats in 0..1: shared leading levels over all levels."""
+        if self.rows.dim() == 1:
+            return self.equal(start, stop).float()
+        levels = self.rows.shape[1]
+        shared = torch.zeros(len(self.rows[start:stop]), len(self.keys), device=self.rows.device)
+        for depth in range(1, levels + 1):
+            shared += Codes(self.rows[:, :depth], self.keys[:, :depth]).equal(start, stop)
+        return shared / levels
+
+    def transpose(self) -> Codes:
+        return Codes(self.keys, self.rows)
+
+    def to(self, device: torch.device) -> Codes:
+        return Codes(self.rows.to(device), self.keys.to(device))
+
+
+@dataclass
+class Rows:
+    """Dense rows of a relation, as a criterion reads them; every field has the shape ``[..., m]`` of the scores.
+
+    Attributes:
+        given_grade: grades 0..1 (or a teacher's scores), or None where ``same`` says it all.
+        same: True for positives, where the relation is binary.
+        left_out: True where the pair is left out (self, unjudged, suspected false negative), or None for nowhere.
+        weight: weight of each pair, or None for 1.
+        guide: a guide model's similarity of each pair, or None.
+        samples: ``[...]`` index of each row's sample in the data set, or None.
+    """
+
+    given_grade: Tensor | None = None
+    same: Tensor | None = None
+    left_out: Tensor | None = None
+    weight: Tensor | None = None
+    guide: Tensor | None = None
+    samples: Tensor | None = None
+    supervision: str = "graded"
+
+    @cached_property
+    def grade(self) -> Tensor:
+        """``[..., m]`` floats."""
+        if self.given_grade is not None:
+            return self.given_grade
+        assert self.same is not None
+        return self.same.float()
+
+    @cached_property
+    def known(self) -> Tensor:
+        """``[..., m]`` booleans: False = leave this pair out."""
+        if self.left_out is None:
+            reference = self.same if self.same is not None else self.grade
+            return torch.ones_like(reference, dtype=torch.bool)
+        return ~self.left_out
+
+    @cached_property
+    def positive(self) -> Tensor:
+        """``[..., m]`` booleans: known and of a grade above 0."""
+        above = self.same if self.same is not None else self.grade > 0
+        return above if self.left_out is None else above & ~self.left_out
+
+    @cached_property
+    def negative(self) -> Tensor:
+        """``[..., m]`` booleans: known and of grade 0 (or less)."""
+        if self.left_out is None:
+            return ~self.positive
+        return ~(self.positive | self.left_out)
+
+    def without(self, left_out: Tensor) -> Rows:
+        """The same rows with the pairs of ``left_out`` left out too: how a miner narrows a batch."""
+        if self.left_out is not None:
+            left_out = left_out | self.left_out
+        return replace(self, left_out=left_out)
+
+    def where(self, kept: Tensor) -> Rows:
+        """The same rows with only the pairs of ``kept`` known."""
+        return self.without(~kept)
+
+
+def join(blocks: list[Rows]) -> Rows:
+    """Rows side by side: the keys of every block become the keys of one row."""
+    if len(blocks) == 1:
+        return blocks[0]
+    return Rows(
+        given_grade=torch.cat([b.grade for b in blocks], -1),
+        left_out=torch.cat([~b.known for b in blocks], -1),
+        samples=blocks[0].samples,
+        supervision=blocks[0].supervision,
+    )
+
+
+@dataclass
+class Relation:
+    """What supervision says of queries ``[n]`` and keys ``[m]``; use the constructors below.
+
+    Attributes:
+        graded_by: ``[n, m]`` grades, or :class:`Codes` whose equality makes a positive.
+        supervision: which constructor made it; one of :data:`SUPERVISIONS`.
+        layout: ``matrix`` (every query with every key), ``lists`` (each query with its own keys ``[n, m, d]``) or
+            ``list`` (query i with key i: one list of N pairs, scores ``[1, N]``).
+        unknown: pairs to leave out, unless they are positive: masks ``[n, m]`` or codes whose equality leaves out.
+        apart: pairs to leave out even where they are positive (self).
+        row_weight: ``[n]`` weight of each query's loss.
+        pair_weight: ``[n, m]`` weight of each pair.
+        guide: queries' and keys' embeddings of a guide model, ``([n, g], [m, g])``, unit length.
+        samples: ``[n]`` index of each query in the data set, for criteria that remember.
+        query_labels: class of each query, where classes are known (class proxies read it).
+    """
+
+    graded_by: Tensor | Codes
+    supervision: str
+    layout: Layout = "matrix"
+    unknown: tuple[Tensor | Codes, ...] = ()
+    apart: tuple[Tensor | Codes, ...] = ()
+    row_weight: Tensor | None = None
+    pair_weight: Tensor | None = None
+    guide: tuple[Tensor, Tensor] | None = None
+    samples: Tensor | None = None
+    query_labels: Tensor | None = None
+    key_labels: Tensor | None = None
+
+    # ---- constructors -------------------------------------------------------------------------------------
+
+    @classmethod
+    def pairs(
+        cls,
+        n: int,
+        m: int | None = None,
+        *,
+        query_ids: Tensor | None = None,
+        key_ids: Tensor | None = None,
+        in_batch: bool = True,
+        device: torch.device | str | None = None,
+    ) -> Relation:
+        """Query i belongs with key i; keys after the n-th are negatives (given hard negatives, say).
+
+        Args:
+            n: number of queries.
+            m: number of keys, at least ``n``; default ``n``. Keys ``n + r*n + i`` belong to query i.
+            query_ids: ``[n]`` integers naming the query texts: rows of equal id share their positives.
+            key_ids: ``[m]`` integers naming the key texts, of the same numbering as ``query_ids``: a repeat of
+                the own positive (or of the query itself) is left out instead of counted as a negative.
+            in_batch: False leaves out the keys of other queries: only given negatives count.
+        """
+        m = n if m is None else m
+        if m < n:
+            raise ValueError(f"pairs need a key for every query: {n} queries, {m} keys")
+        if device is None and query_ids is not None:
+            device = query_ids.device
+        queries = torch.arange(n, device=device) if query_ids is None else query_ids
+        owner = torch.full((m,), -1, dtype=queries.dtype, device=device)
+        owner[:n] = queries
+        unknown: list[Tensor | Codes] = []
+        if key_ids is not None:
+            unknown.append(Codes(key_ids[:n], key_ids))
+            if query_ids is not None:
+                unknown.append(Codes(query_ids, key_ids))
+        if not in_batch:
+            belongs = torch.arange(m, device=device) % n
+            unknown.append(torch.arange(n, device=device).unsqueeze(1) != belongs)
+        return cls(Codes(queries, owner), "pairs", unknown=tuple(unknown))
+
+    @classmethod
+    def triplets(cls, n: int, negatives: int = 1, **options: object) -> Relation:
+        """Anchors, their positives, then ``negatives`` blocks of ``n`` given negatives: ``m = n * (1 + negatives)``."""
+        made = cls.pairs(n, n * (1 + negatives), **options)  # type: ignore[arg-type]
+        return replace(made, supervision="triplets")
+
+    @classmethod
+    def labels(cls, queries: Tensor, keys: Tensor | None = None, *, exclude_self: bool | None = None) -> Relation:
+        """Equal labels belong together: ``y_q == y_k``.
+
+        Args:
+            queries: ``[n]`` integer labels.
+            keys: ``[m]`` integer labels; None means that the keys are the queries.
+            exclude_self: leave out the pair of an item with itself; default: where ``keys`` is None.
+        """
+        if exclude_self is None:
+            exclude_self = keys is None
+        keys = queries if keys is None else keys
+        apart = _self_codes(len(queries), len(keys), queries.device) if exclude_self else ()
+        return cls(Codes(queries, keys), "labels", apart=apart, query_labels=queries, key_labels=keys)
+
+    @classmethod
+    def hierarchy(cls, queries: Tensor, keys: Tensor | None = None, *, exclude_self: bool | None = None) -> Relation:
+        """Paths ``[n, L]`` from the root: the grade is the share of leading levels two paths have in common."""
+        made = cls.labels(queries, keys, exclude_self=exclude_self)
+        return replace(made, supervision="hierarchy", query_labels=queries[:, -1], key_labels=None)
+
+    @classmethod
+    def graded(cls, grade: Tensor, known: Tensor | None = None, *, layout: Layout = "matrix") -> Relation:
+        """Judged grades ``[n, m]`` (0 = judged not relevant); ``known`` False leaves an unjudged pair out."""
+        return cls(grade, "graded", layout, apart=() if known is None else (~known,))
+
+    @classmethod
+    def scored(cls, score: Tensor) -> Relation:
+        """Scored pairs (STS) ``[N]``: one list, query i with key i, scores ``[1, N]``."""
+        return cls(score.unsqueeze(0), "scored", "list")
+
+    @classmethod
+    def labeled_pairs(cls, label: Tensor) -> Relation:
+        """Pairs labelled 1 (same) or 0 (different) ``[N]``: one list, query i with key i, scores ``[1, N]``."""
+        return cls(label.unsqueeze(0), "labeled_pairs", "list")
+
+    @classmethod
+    def teacher(cls, scores: Tensor, known: Tensor | None = None, *, layout: Layout = "matrix") -> Relation:
+        """A teacher's scores ``[n, m]`` for the same pairs, on the teacher's own scale."""
+        return cls(scores, "teacher", layout, apart=() if known is None else (~known,))
+
+    # ---- shape and parts ----------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(n, m)``; a list of N pairs is ``(1, N)``."""
+        if isinstance(self.graded_by, Codes):
+            return len(self.graded_by.rows), len(self.graded_by.keys)
+        return self.graded_by.shape[-2], self.graded_by.shape[-1]
+
+    def rows(self, start: int = 0, stop: int | None = None) -> Rows:
+        """Dense rows ``start:stop``, each field ``[stop - start, m]``."""
+        stop = self.shape[0] if stop is None else min(stop, self.shape[0])
+        grade = same = None
+        if isinstance(self.graded_by, Codes) and self.graded_by.rows.dim() == 1:
+            same = self.graded_by.equal(start, stop)
+        elif isinstance(self.graded_by, Codes):
+            grade = self.graded_by.grade(start, stop)
+        else:
+            grade = self.graded_by[start:stop].float()
+        left_out = _any_of(self.unknown, start, stop)
+        if left_out is not None:
+            positive = same if same is not None else grade > 0  # type: ignore[operator]
+            left_out = left_out & ~positive
+        apart = _any_of(self.apart, start, stop)
+        if apart is not None:
+            left_out = apart if left_out is None else left_out | apart
+        guide = None
+        if self.guide is not None:
+            guide = self.guide[0][start:stop] @ self.guide[1].T
+        return Rows(
+            given_grade=grade,
+            same=same,
+            left_out=left_out,
+            weight=None if self.pair_weight is None else self.pair_weight[start:stop],
+            guide=guide,
+            samples=None if self.samples is None else self.samples[start:stop],
+            supervision=self.supervision,
+        )
+
+    def transpose(self) -> Relation:
+        """The same pairs read from the keys: key j becomes row j."""
+        flipped = self.graded_by.transpose() if isinstance(self.graded_by, Codes) else self.graded_by.mT
+        return replace(
+            self,
+            graded_by=flipped,
+            unknown=tuple(_transposed(u) for u in self.unknown),
+            apart=tuple(_transposed(u) for u in self.apart),
+            row_weight=None,
+            pair_weight=None if self.pair_weight is None else self.pair_weight.mT,
+            guide=None if self.guide is None else (self.guide[1], self.guide[0]),
+            samples=None,
+            query_labels=self.key_labels,
+            key_labels=self.query_labels,
+        )
+
+    def among_queries(self) -> Relation:
+        """Queries against queries: equal queries are positives where labels say so, otherwise left out."""
+        codes = self.graded_by.rows if isinstance(self.graded_by, Codes) else None
+        return self._among(codes, self.shape[0], self.query_labels, side=0)
+
+    def among_keys(self) -> Relation:
+        """Keys against keys, likewise."""
+        codes = self.graded_by.keys if isinstance(self.graded_by, Codes) else None
+        return self._among(codes, self.shape[1], self.key_labels, side=1)
+
+    def _among(self, codes: Tensor | None, n: int, labels: Tensor | None, side: int) -> Relation:
+        device = self.graded_by.rows.device if isinstance(self.graded_by, Codes) else self.graded_by.device
+        apart: tuple[Tensor | Codes, ...] = _self_codes(n, n, device)
+        guide = None if self.guide is None else (self.guide[side], self.guide[side])
+        if labels is not None:
+            return Relation(Codes(labels, labels), "labels", apart=apart, guide=guide, query_labels=labels)
+        if codes is not None:
+            apart = (*apart, Codes(codes, codes))
+        apart = (*apart, *(_among_side(u, side) for u in self.unknown if isinstance(u, Codes)))
+        nothing = torch.arange(n, device=device)
+        return Relation(Codes(nothing, torch.full_like(nothing, -1)), self.supervision, apart=apart, guide=guide)
+
+    def to(self, device: torch.device | str) -> Relation:
+        """The same relation with every tensor on ``device``."""
+        target = torch.device(device)
+
+        def moved(value: Tensor | None) -> Tensor | None:
+            return None if value is None else value.to(target)
+
+        return replace(
+            self,
+            graded_by=self.graded_by.to(target),
+            unknown=tuple(u.to(target) for u in self.unknown),
+            apart=tuple(u.to(target) for u in self.apart),
+            row_weight=moved(self.row_weight),
+            pair_weight=moved(self.pair_weight),
+            guide=None if self.guide is None else (self.guide[0].to(target), self.guide[1].to(target)),
+            samples=moved(self.samples),
+            query_labels=moved(self.query_labels),
+            key_labels=moved(self.key_labels),
+        )
+
+
+def _self_codes(n: int, m: int, device: torch.device) -> tuple[Codes]:
+    return (Codes(torch.arange(n, device=device), torch.arange(m, device=device)),)
+
+
+def _any_of(rules: tuple[Tensor | Codes, ...], start: int, stop: int) -> Tensor | None:
+    """Whether any rule applies, or None where there is no rule."""
+    found: Tensor | None = None
+    for rule in rules:
+        applies = rule.equal(start, stop) if isinstance(rule, Codes) else rule[start:stop]
+        found = applies if found is None else found | applies
+    return found
+
+
+def _transposed(rule: Tensor | Codes) -> Tensor | Codes:
+    return rule.transpose() if isinstance(rule, Codes) else rule.mT
+
+
+def _among_side(rule: Codes, side: int) -> Codes:
+    codes = rule.rows if side == 0 else rule.keys
+    return Codes(codes, codes)
