@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from similis.errors import UserError, did_you_mean
-from similis.text import Call, Value, parse_call
+from similis.text import FIRST, Call, Value, parse_call
 
 #: Where the entries of a kind are defined; importing the package registers them.
 HOMES = {
@@ -90,7 +90,8 @@ class Entry:
         return tuple(
             Parameter(p.name, p.default)
             for p in signature.parameters.values()
-            if takes_all or p.kind is inspect.Parameter.KEYWORD_ONLY
+            if p.kind is inspect.Parameter.KEYWORD_ONLY
+            or (takes_all and p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD)
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -194,13 +195,23 @@ def bind(kind: str, text: str | Call) -> Bound:
     call = parse_call(text) if isinstance(text, str) else text
     entry = find(kind, call.name)
     allowed = {p.name: p for p in entry.parameters}
-    for argument in call.arguments:
+    arguments = _named(call, tuple(allowed))
+    for argument in arguments:
         if argument not in allowed:
             raise UserError(
                 f"{kind} {call.name!r} has no argument {argument!r}{did_you_mean(argument, allowed)}"
                 f" (it takes {', '.join(allowed) or 'none'})"
             )
-    missing = [p.name for p in allowed.values() if p.required and p.name not in call.arguments]
+    missing = [p.name for p in allowed.values() if p.required and p.name not in arguments]
     if missing:
         raise UserError(f"{kind} {call.name!r} needs {', '.join(missing)}, as in {call.name}({missing[0]}=...)")
-    return Bound(entry, dict(call.arguments))
+    return Bound(entry, arguments)
+
+
+def _named(call: Call, names: tuple[str, ...]) -> dict[str, Value]:
+    """The arguments by name: one given without a name is the first parameter."""
+    if FIRST not in call.arguments:
+        return dict(call.arguments)
+    if not names or names[0] in call.arguments:
+        raise UserError(f"{call} gives a value without a name that no parameter takes")
+    return {(names[0] if key == FIRST else key): value for key, value in call.arguments.items()}

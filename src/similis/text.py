@@ -12,7 +12,11 @@ from typing import TypeAlias
 
 from similis.errors import UserError
 
-Value: TypeAlias = "int | float | bool | str | None | list[Value] | Call"
+Value: TypeAlias = "int | float | bool | str | list[Value] | Call | None"
+
+
+#: The key of an argument given without a name, as in ``zero_mean(0.1)``: the method's first parameter.
+FIRST = ""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,9 @@ class Call:
     def __str__(self) -> str:
         if not self.arguments:
             return self.name
-        inside = ", ".join(f"{key}={format_value(value)}" for key, value in self.arguments.items())
+        inside = ", ".join(
+            f"{key}={format_value(value)}" if key else format_value(value) for key, value in self.arguments.items()
+        )
         return f"{self.name}({inside})"
 
 
@@ -80,12 +86,11 @@ def _expression(text: str, shift: int = 0, shown: str | None = None) -> ast.expr
 def _call(node: ast.Call, text: str) -> Call:
     if not isinstance(node.func, ast.Name) or any(k.arg is None for k in node.keywords):
         raise UserError(f"{text!r} is not a method; write name(argument=value, ...)")
-    if node.args:
-        given = ast.unparse(node.args[0])
-        raise UserError(
-            f"in {text!r}, {given} stands without a name; write {node.func.id}(argument={given})"
-        )
-    return Call(node.func.id, {str(k.arg): _value(k.value, text) for k in node.keywords})
+    if len(node.args) > 1:
+        given = ast.unparse(node.args[1])
+        raise UserError(f"in {text!r}, {given} stands without a name; write {node.func.id}(argument={given})")
+    arguments = {FIRST: _value(node.args[0], text)} if node.args else {}
+    return Call(node.func.id, arguments | {str(k.arg): _value(k.value, text) for k in node.keywords})
 
 
 def _value(node: ast.expr, text: str) -> Value:
@@ -104,4 +109,3 @@ def _value(node: ast.expr, text: str) -> Value:
             return name
         case _:
             raise UserError(f"in {text!r}, {ast.unparse(node)} is not a number, string, list or method")
-

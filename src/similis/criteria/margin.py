@@ -14,7 +14,11 @@ from similis.relation import Rows
 @register(
     "criterion",
     "triplet",
-    source=Source("FaceNet: A Unified Embedding for Face Recognition and Clustering", "Schroff, Kalenichenko and Philbin", 2015),
+    source=Source(
+        "FaceNet: A Unified Embedding for Face Recognition and Clustering",
+        "Schroff, Kalenichenko and Philbin",
+        2015,
+    ),
     accepts=RANKING,
     family="margin",
     needs=("positive", "negative"),
@@ -39,7 +43,9 @@ def triplet(scores: Tensor, relation: Rows, *, margin: float = 0.1) -> Tensor:
     index, real = ops.gather_positives(relation.positive)
     positives = scores.gather(-1, index).masked_fill(~real, -ops.low(scores))
     order, _ = positives.sort(-1)
-    running = torch.cat([torch.zeros_like(order[..., :1]), order.masked_fill(order >= -ops.low(order), 0).cumsum(-1)], -1)
+    running = torch.cat(
+        [torch.zeros_like(order[..., :1]), order.masked_fill(order >= -ops.low(order), 0).cumsum(-1)], -1
+    )
     raised = scores + margin
     below = torch.searchsorted(order.detach().contiguous(), raised.detach().contiguous())
     hinge = raised * below - running.gather(-1, below)

@@ -57,7 +57,7 @@ def cosent(scores: Tensor, relation: Rows, *, temperature: float = 0.05) -> Tens
     """
     scaled = scores / temperature
     grade = relation.grade.masked_fill(~relation.known, float("inf"))
-    grade, order = grade.sort(-1, stable=True)
+    grade, order = grade.sort(dim=-1, stable=True)
     real = relation.known.gather(-1, order)
     sorted_scores = scaled.gather(-1, order)
     lower = torch.logcumsumexp(ops.keep(sorted_scores, real), -1)

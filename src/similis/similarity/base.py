@@ -64,7 +64,7 @@ class InnerProduct(Similarity):
         return keys
 
     def offset(self, queries: Tensor) -> Tensor | None:
-        """``[..., d]`` → ``[..., 1]``, what :meth:`finish` needs of the query besides the product; None for nothing."""
+        """``[..., d]`` → ``[..., 1]``, what :meth:`finish` needs of the query; None for nothing."""
         return None
 
     def finish(self, products: Tensor, offset: Tensor | None) -> Tensor:

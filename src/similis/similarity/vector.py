@@ -69,7 +69,9 @@ class Euclidean(InnerProduct):
     "similarity",
     "snr",
     source=Source(
-        "Signal-to-Noise Ratio: A Robust Distance Metric for Deep Metric Learning", "Yuan, Deng, Tang, Tang and Chen", 2019
+        "Signal-to-Noise Ratio: A Robust Distance Metric for Deep Metric Learning",
+        "Yuan, Deng, Tang, Tang and Chen",
+        2019,
     ),
     family="vector",
 )

@@ -1,0 +1,344 @@
+"""Objective: what is learnt, in one line of text or Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from similis.errors import UserError, did_you_mean
+from similis.keys import KeySource
+from similis.objective.aliases import translate
+from similis.objective.blocks import Block
+from similis.objective.tiles import Totals, plain, tiled, totals
+from similis.registry import bind, entries
+from similis.relation import Relation, Rows
+from similis.similarity import Similarity, build
+from similis.text import FIRST, Call, Value, format_value, parse_call, parse_settings
+
+#: Scores held at once by an execution that chooses its tile itself: 2^19 float32 are 2 MB, about one core's cache.
+TILE_SCORES = 1 << 19
+
+EXECUTIONS = ("auto", "plain", "tiled")
+REDUCTIONS = ("mean", "mean_nonzero", "sum")
+DIRECTIONS = ("q2k", "k2q", "q2q", "k2k")
+
+
+class Objective(nn.Module):
+    """A similarity, where the keys come from, which pairs count, and a criterion: a loss to train by.
+
+    Args:
+        criterion: text such as ``"triplet(margin=0.1)"``; the whole objective may be written in it, as it prints:
+            ``"triplet(margin=0.1), similarity=snr, miner=semi_hard"``. Class names of sentence-transformers and
+            pytorch-metric-learning are read too: ``"MultipleNegativesRankingLoss(scale=20)"``.
+        similarity: text or a :class:`Similarity`; default cosine.
+        keys: a key source such as ``"proxies(classes=77)"``; default: the criterion's own, or the batch's keys.
+        miner: text; None takes every known pair.
+        regularizers: texts, each with its weight first: ``"zero_mean(0.1)"``.
+        directions: of ``q2k, k2q, q2q, k2k``: each is scored by itself and the losses averaged; joined by ``+``
+            (``"q2k+q2q"``) they share one row of keys.
+        matryoshka: prefixes of the embedding dimension, each with an equal share of the loss.
+        execution: ``plain`` (the score matrix at once), ``tiled`` (O(tile × m) memory), or ``auto`` (tiled where
+            the matrix outgrows the cache). All give the same gradient.
+        tile: rows of a tile; None: as many as hold half a million scores.
+        reduction: ``mean`` over the rows that have what the criterion needs, ``mean_nonzero`` over the rows of
+            non-zero loss, or ``sum``.
+
+    Raises:
+        UserError: an unknown name or argument, or a setting of the wrong form.
+
+    >>> str(Objective("circle(margin=0.25)", similarity="snr", miner="semi_hard"))
+    'circle(margin=0.25), similarity=snr, miner=semi_hard'
+    """
+
+    def __init__(
+        self,
+        criterion: str,
+        *,
+        similarity: str | Similarity | None = None,
+        keys: str | KeySource | None = None,
+        miner: str | None = None,
+        regularizers: Sequence[str] = (),
+        directions: str | Sequence[str] = ("q2k",),
+        matryoshka: Sequence[int] = (),
+        execution: str = "auto",
+        tile: int | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__()
+        head, written = _expand(criterion)
+        given = {
+            "similarity": similarity,
+            "keys": keys,
+            "miner": miner,
+            "regularizers": list(regularizers) or None,
+            "directions": None if list(_list(directions)) == ["q2k"] else directions,
+            "matryoshka": list(matryoshka) or None,
+            "execution": None if execution == "auto" else execution,
+            "tile": tile,
+            "reduction": None if reduction == "mean" else reduction,
+        }
+        settings: dict[str, Any] = {**written, **{k: v for k, v in given.items() if v is not None}}
+        for name in settings:
+            if name not in given:
+                raise UserError(f"an objective has no setting {name!r}{did_you_mean(name, given)}")
+        self._criterion = bind("criterion", head)
+        traits = self._criterion.entry.traits
+        self._settings = settings
+        self.similarity = build(settings.get("similarity") or traits.get("similarity", "cosine"))
+        self.keys = _keys(settings.get("keys") or traits.get("keys"))
+        self.miner = None if settings.get("miner") is None else bind("miner", settings["miner"])
+        made = self._criterion.build()
+        self.criterion: Callable[[Tensor, Rows], Tensor] = made
+        self.regularizers = nn.ModuleList([_Penalty(text) for text in _list(settings.get("regularizers", ()))])
+        self.directions = tuple(str(d) for d in _list(settings.get("directions", traits.get("directions", "q2k"))))
+        self.matryoshka = tuple(int(d) for d in _list(settings.get("matryoshka", ())))
+        self.execution = _one_of("execution", settings.get("execution", "auto"), EXECUTIONS)
+        self.reduction = _one_of("reduction", settings.get("reduction", "mean"), REDUCTIONS)
+        self.tile = settings.get("tile")
+        for direction in self.directions:
+            for part in direction.split("+"):
+                _one_of("direction", part.strip(), DIRECTIONS)
+        #: Rows of the last call, and how many of them had what the criterion needs.
+        self.last_rows, self.last_valid = 0, 0
+
+    # ---- text ---------------------------------------------------------------------------------------------
+
+    def __str__(self) -> str:
+        shown = [str(self._criterion)]
+        shown += [f"{name}={_shown(value)}" for name, value in self._settings.items()]
+        return ", ".join(shown)
+
+    def __repr__(self) -> str:
+        shown = [repr(str(self._criterion))]
+        shown += [f"{name}={_quoted(value)}" for name, value in self._settings.items()]
+        return f"Objective({', '.join(shown)})"
+
+    @property
+    def accepts(self) -> tuple[str, ...]:
+        """The supervisions this objective has a meaning for."""
+        return self._criterion.entry.accepts
+
+    # ---- the loss -----------------------------------------------------------------------------------------
+
+    def prepare(self, *, dimension: int, classes: int | None = None, rows: int | None = None) -> Objective:
+        """Fix the sizes that data decides (proxies, memories): dimension, number of classes, rows of the data."""
+        sizes = {"dimension": dimension, "classes": classes, "rows": rows}
+        for part in (self.keys, self.criterion, self.similarity, *(p.penalty for p in self.regularizers)):
+            prepare = getattr(part, "prepare", None)
+            if prepare is not None:
+                prepare(**sizes)
+        return self
+
+    def forward(self, queries: Tensor, keys: Tensor | None = None, relation: Relation | None = None) -> Tensor:
+        """The loss of one batch.
+
+        Args:
+            queries: ``[n, ...]`` embeddings.
+            keys: ``[m, ...]`` embeddings, ``[n, m, ...]`` where each query has its own list; None: the queries.
+            relation: what supervision says of the pairs; None: query i belongs with key i.
+
+        Returns:
+            A scalar, of float32 or wider.
+
+        Raises:
+            UserError: an embedding is not finite, or the criterion has no meaning for this supervision.
+        """
+        keys = queries if keys is None else keys
+        relation = Relation.pairs(len(queries), len(keys), device=queries.device) if relation is None else relation
+        self._check(queries, keys, relation)
+        queries, keys = _wide(queries), _wide(keys)
+        self.last_rows = self.last_valid = 0
+        prefixes = self.matryoshka or (queries.shape[-1],)
+        losses = [self._loss(queries[..., :d], keys[..., :d], relation) for d in prefixes]
+        loss = torch.stack(losses).mean()
+        for penalty in self.regularizers:
+            loss = loss + penalty(queries, keys, relation)
+        return loss
+
+    def _loss(self, queries: Tensor, keys: Tensor, relation: Relation) -> Tensor:
+        if self.keys is not None:
+            keys, relation = self.keys(queries, keys, relation)
+        if relation.layout != "matrix":
+            return self._listed(queries, keys, relation)
+        losses = [self._pass(direction, queries, keys, relation) for direction in self.directions]
+        return torch.stack(losses).mean()
+
+    def _listed(self, queries: Tensor, keys: Tensor, relation: Relation) -> Tensor:
+        if relation.layout == "list":
+            scores = self.similarity.paired(queries, keys).unsqueeze(0)
+        else:
+            scores = self.similarity.lists(queries, keys)
+        return self._reduced(totals(*self._row_loss(scores, relation.rows()), relation.row_weight))
+
+    def _pass(self, direction: str, queries: Tensor, keys: Tensor, relation: Relation) -> Tensor:
+        blocks = _blocks(self.similarity, direction, queries, keys, relation)
+        weight = blocks[0].relation.row_weight
+        tile = self._tile(blocks)
+        if tile is None:
+            return self._reduced(plain(blocks, self._row_loss, weight))
+        value, sums = tiled(
+            blocks,
+            self._row_loss,
+            weight,
+            parameters=self._parameters_of_scores(),
+            tile=tile,
+            whole=bool(self._criterion.entry.traits.get("whole")),
+            reduction=self.reduction,
+        )
+        self._count(sums)
+        return value
+
+    def _tile(self, blocks: list[Block]) -> int | None:
+        """Rows of a tile, or None for the plain execution."""
+        columns = sum(block.columns for block in blocks)
+        fitting = max(1, TILE_SCORES // max(1, columns))
+        if self.execution == "plain" or (self.execution == "auto" and blocks[0].rows <= fitting):
+            return None
+        return self.tile or fitting
+
+    def _row_loss(self, scores: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
+        if self.miner is not None:
+            rows = self.miner(scores.detach(), rows)
+        losses = self.criterion(scores, rows)
+        valid = torch.ones_like(losses, dtype=torch.bool)
+        for needed in self._criterion.entry.traits.get("needs", ()):
+            valid = valid & getattr(rows, needed).any(-1)
+        return losses.masked_fill(~valid, 0.0), valid
+
+    def _parameters_of_scores(self) -> list[Tensor]:
+        parts = (self.similarity, self.criterion)
+        return [p for part in parts if isinstance(part, nn.Module) for p in part.parameters() if p.requires_grad]
+
+    def _reduced(self, sums: Totals) -> Tensor:
+        self._count(sums)
+        return sums.numerator / sums.denominator(self.reduction)
+
+    def _count(self, sums: Totals) -> None:
+        self.last_rows += sums.rows
+        self.last_valid += sums.valid
+
+    def _check(self, queries: Tensor, keys: Tensor, relation: Relation) -> None:
+        accepted = self._criterion.entry.accepts
+        if accepted and relation.supervision not in accepted:
+            fitting = [e.name for e in entries("criterion") if not e.accepts or relation.supervision in e.accepts]
+            raise UserError(
+                f"criterion {self._criterion.entry.name!r} has no meaning for {relation.supervision}: it accepts "
+                f"{', '.join(accepted)}; for {relation.supervision} use one of {', '.join(fitting)}"
+            )
+        for side, name in ((queries, "query"), (keys, "key")):
+            finite = torch.isfinite(side).flatten(1).all(-1)
+            if not bool(finite.all()):
+                first = int((~finite).nonzero()[0])
+                raise UserError(f"the embedding of {name} {first} is not finite (NaN or infinity)")
+
+
+class _Penalty(nn.Module):
+    """A regularizer with its weight and what it reads."""
+
+    def __init__(self, text: str | Call) -> None:
+        super().__init__()
+        call = parse_call(text) if isinstance(text, str) else text
+        arguments = dict(call.arguments)
+        weight = arguments.pop(FIRST, arguments.pop("weight", 1.0))
+        bound = bind("regularizer", Call(call.name, arguments))
+        self.weight = float(weight)  # type: ignore[arg-type]
+        self.penalty = bound.build()
+        self.reads = bound.entry.traits.get("reads", "embeddings")
+
+    def forward(self, queries: Tensor, keys: Tensor, relation: Relation) -> Tensor:
+        if self.reads == "pairs":
+            value: Tensor = self.penalty(queries, keys[: len(queries)])
+        elif self.reads == "labels":
+            if relation.query_labels is None:
+                raise UserError(f"this regularizer needs labels, and the batch is supervised by {relation.supervision}")
+            value = self.penalty(queries, relation.query_labels)
+        elif keys is queries or keys.dim() != queries.dim():
+            value = self.penalty(queries)
+        else:
+            value = (self.penalty(queries) + self.penalty(keys)) / 2
+        return self.weight * value
+
+
+def _blocks(similarity: Similarity, direction: str, queries: Tensor, keys: Tensor, relation: Relation) -> list[Block]:
+    """The blocks of a direction; those joined by ``+`` have a row for each query."""
+    parts = [part.strip() for part in direction.split("+")]
+    made = [_block(similarity, part, queries, keys, relation) for part in parts]
+    if len(made) == 1:
+        return made
+    n = len(queries)
+    return [_first_rows(block, n) for block in made]
+
+
+def _block(similarity: Similarity, direction: str, queries: Tensor, keys: Tensor, relation: Relation) -> Block:
+    if direction == "q2k":
+        return Block(similarity, similarity.prepare_queries(queries), similarity.prepare_keys(keys), relation)
+    if direction == "k2q":
+        prepared = similarity.prepare_queries(queries), similarity.prepare_keys(keys)
+        return Block(similarity, *prepared, relation.transpose(), flipped=True)
+    side, among = (queries, relation.among_queries) if direction == "q2q" else (keys, relation.among_keys)
+    return Block(similarity, similarity.prepare_queries(side), similarity.prepare_keys(side), among())
+
+
+def _first_rows(block: Block, n: int) -> Block:
+    """Only the first ``n`` rows of a block: in a joined direction, row i is query i and its own key."""
+    if block.rows == n:
+        return block
+    if block.flipped:
+        return replace(block, keys=tuple(t[:n] for t in block.keys))
+    return replace(block, queries=tuple(t[:n] for t in block.queries))
+
+
+def _expand(criterion: str) -> tuple[Call, dict[str, Value]]:
+    """The criterion and the settings written with it; a peer's class name is put in our words."""
+    head, settings = parse_settings(criterion)
+    translated = translate(head)
+    return (head, settings) if translated is None else (translated[0], {**translated[1], **settings})
+
+
+def _keys(source: Any) -> KeySource | None:
+    if source is None or isinstance(source, KeySource):
+        return source
+    return bind("keys", source).build()  # type: ignore[no-any-return]
+
+
+def _wide(embeddings: Tensor) -> Tensor:
+    """Half precision is scored in float32."""
+    return embeddings.float() if embeddings.dtype in (torch.float16, torch.bfloat16) else embeddings
+
+
+def _list(value: Any) -> list[Any]:
+    if isinstance(value, str):
+        return [value]
+    return list(value) if isinstance(value, Sequence) else [value]
+
+
+def _one_of(what: str, value: Any, allowed: Sequence[str]) -> str:
+    if value not in allowed:
+        raise UserError(f"{what} must be one of {', '.join(allowed)}, not {value!r}{did_you_mean(str(value), allowed)}")
+    return str(value)
+
+
+def _shown(value: Any) -> str:
+    """A setting as the text form reads it: methods bare, the rest as Python."""
+    if isinstance(value, nn.Module):
+        return type(value).__name__
+    if isinstance(value, str | Call):
+        return str(value) if not isinstance(value, str) or "+" not in value else repr(value)
+    if isinstance(value, Mapping):
+        return str(dict(value))
+    if isinstance(value, Sequence):
+        return f"[{', '.join(_shown(v) for v in value)}]"
+    return format_value(value)
+
+
+def _quoted(value: Any) -> str:
+    """A setting as Python takes it: methods as strings."""
+    if isinstance(value, Call):
+        return repr(str(value))
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{', '.join(_quoted(v) for v in value)}]"
+    return repr(value)

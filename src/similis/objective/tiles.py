@@ -1,0 +1,179 @@
+"""The tiled execution: rows in tiles, each scored, judged and differentiated before the next; O(tile × m) memory.
+
+The loss is a sum over rows, so the gradient of each tile can be taken as soon as its loss is known: one pass
+computes both, nothing is scored twice, and ``backward`` only scales what is kept. Criteria that read the whole
+matrix get it without a graph, and their gradient with respect to the scores is carried back tile by tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from similis.objective.blocks import Block, Tile
+from similis.relation import Rows, join
+
+#: ``(scores [t, m], rows) -> (losses [t], valid [t])``, losses zero where not valid.
+RowLoss = Callable[[Tensor, Rows], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What a pass over the rows adds up to; the loss is ``numerator / denominator`` for every mean."""
+
+    numerator: Tensor
+    weight: Tensor
+    nonzero: Tensor
+    valid: int
+    rows: int
+
+    def denominator(self, reduction: str) -> Tensor:
+        if reduction == "sum":
+            return torch.ones_like(self.weight)
+        chosen = self.weight if reduction == "mean" else self.nonzero
+        return torch.where(chosen > 0, chosen, torch.ones_like(chosen))
+
+
+def totals(losses: Tensor, valid: Tensor, weight: Tensor | None) -> Totals:
+    """Add up the losses ``[n]`` of one tile or of all rows."""
+    weight = torch.ones_like(losses) if weight is None else weight.to(losses)
+    contributes = weight * valid
+    return Totals(
+        (losses * contributes).sum(),
+        contributes.detach().sum(),
+        (contributes * (losses.detach() > 0)).sum(),
+        int(valid.sum()),
+        len(losses),
+    )
+
+
+def _sum(parts: list[Totals]) -> Totals:
+    return Totals(
+        torch.stack([p.numerator.detach() for p in parts]).sum(),
+        torch.stack([p.weight for p in parts]).sum(),
+        torch.stack([p.nonzero for p in parts]).sum(),
+        sum(p.valid for p in parts),
+        sum(p.rows for p in parts),
+    )
+
+
+def rows_of(blocks: list[Block], start: int = 0, stop: int | None = None) -> Rows:
+    """The relation's rows of joined blocks."""
+    stop = blocks[0].rows if stop is None else stop
+    return join([block.relation.rows(start, stop) for block in blocks])
+
+
+def plain(blocks: list[Block], loss: RowLoss, weight: Tensor | None) -> Totals:
+    """All rows at once, by automatic differentiation."""
+    scores = torch.cat([block.scores() for block in blocks], -1) if len(blocks) > 1 else blocks[0].scores()
+    return totals(*loss(scores, rows_of(blocks)), weight)
+
+
+def tiled(
+    blocks: list[Block],
+    loss: RowLoss,
+    weight: Tensor | None,
+    *,
+    parameters: list[Tensor],
+    tile: int,
+    whole: bool,
+    reduction: str,
+) -> tuple[Tensor, Totals]:
+    """The reduced loss with its gradient, tile by tile; ``parameters`` are those of similarity and criterion."""
+    tensors = [t for block in blocks for t in block.tensors]
+    seen: list[Totals] = []
+    wants = torch.is_grad_enabled() and any(t.requires_grad for t in (*tensors, *parameters))
+    run = _Run([b.detached() for b in blocks], loss, weight, parameters, tile, whole, reduction, wants, seen)
+    value: Tensor = _Tiled.apply(run, *tensors, *parameters)  # type: ignore[no-untyped-call]
+    return value, seen[0]
+
+
+@dataclass
+class _Run:
+    blocks: list[Block]
+    loss: RowLoss
+    weight: Tensor | None
+    parameters: list[Tensor]
+    tile: int
+    whole: bool
+    reduction: str
+    wants: bool
+    seen: list[Totals]
+
+    def __call__(self) -> tuple[Tensor, list[Tensor]]:
+        """The loss and the gradients of every block tensor, then of every parameter."""
+        self.own = [torch.zeros_like(p) for p in self.parameters]
+        parts = self._whole() if self.whole else [self._rows(a, b) for a, b in self._spans()]
+        everything = _sum(parts)
+        self.seen.append(everything)
+        scale = 1.0 / everything.denominator(self.reduction)
+        gradients = [g.mul_(scale) for block in self.blocks for g in block.gradients]
+        return everything.numerator * scale, gradients + [g.mul_(scale) for g in self.own]
+
+    def _spans(self) -> list[tuple[int, int]]:
+        rows = self.blocks[0].rows
+        return [(start, min(start + self.tile, rows)) for start in range(0, rows, self.tile)]
+
+    def _rows(self, start: int, stop: int) -> Totals:
+        with torch.set_grad_enabled(self.wants):
+            tiles = [block.tile(start, stop) for block in self.blocks]
+            scores = torch.cat([t.scores for t in tiles], -1) if len(tiles) > 1 else tiles[0].scores
+            weight = None if self.weight is None else self.weight[start:stop]
+            part = totals(*self.loss(scores, rows_of(self.blocks, start, stop)), weight)
+        if self.wants and part.numerator.requires_grad:
+            self._carry(tiles, part.numerator)
+        return part
+
+    def _whole(self) -> list[Totals]:
+        with torch.no_grad():
+            scores = torch.cat(
+                [torch.cat([b.scores(start, stop) for b in self.blocks], -1) for start, stop in self._spans()]
+            )
+        with torch.set_grad_enabled(self.wants):
+            scores.requires_grad_(self.wants)
+            part = totals(*self.loss(scores, rows_of(self.blocks)), self.weight)
+        if self.wants and part.numerator.requires_grad:
+            gradient, *own = _gradients(part.numerator, [scores, *self.parameters])
+            self._add(own)
+            if gradient is not None:
+                for start, stop in self._spans():
+                    with torch.enable_grad():
+                        tiles = [block.tile(start, stop) for block in self.blocks]
+                        together = torch.cat([t.scores for t in tiles], -1)
+                    self._carry(tiles, together, gradient[start:stop])
+        return [part]
+
+    def _carry(self, tiles: list[Tile], value: Tensor, gradient: Tensor | None = None) -> None:
+        leaves = [leaf for tile in tiles for leaf in tile.leaves]
+        found = _gradients(value, [*leaves, *self.parameters], gradient)
+        for tile in tiles:
+            mine, found = found[: len(tile.leaves)], found[len(tile.leaves) :]
+            tile.carry(mine)
+        self._add(found)
+
+    def _add(self, found: list[Tensor | None]) -> None:
+        for total, part in zip(self.own, found, strict=True):
+            if part is not None:
+                total += part
+
+
+def _gradients(value: Tensor, inputs: list[Tensor], gradient: Tensor | None = None) -> list[Tensor | None]:
+    wanted = [i for i in inputs if i.requires_grad]
+    found = iter(torch.autograd.grad(value, wanted, gradient, allow_unused=True))
+    return [next(found) if i.requires_grad else None for i in inputs]
+
+
+class _Tiled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, run: _Run, *tensors: Tensor) -> Tensor:
+        value, gradients = run()
+        ctx.save_for_backward(*gradients)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
+        return (None, *(gradient * outer[0] for gradient in ctx.saved_tensors))
