@@ -99,6 +99,8 @@ def _value(node: ast.expr, text: str) -> Value:
             return value
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
             return -number
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Name(id="inf")):
+            return -float("inf")
         case ast.List(elts=items) | ast.Tuple(elts=items):
             return [_value(item, text) for item in items]
         case ast.Call():
