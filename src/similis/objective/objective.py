@@ -156,7 +156,7 @@ class Objective(nn.Module):
         losses = [self._loss(queries[..., :d], keys[..., :d], relation) for d in prefixes]
         loss = torch.stack(losses).mean()
         for penalty in self.regularizers:
-            loss = loss + penalty(queries, keys, relation)
+            loss = loss + penalty(queries, keys, relation, getattr(self.keys, "weight", None))
         return loss
 
     def _loss(self, queries: Tensor, keys: Tensor, relation: Relation) -> Tensor:
@@ -249,9 +249,13 @@ class _Penalty(nn.Module):
         self.penalty = bound.build()
         self.reads = bound.entry.traits.get("reads", "embeddings")
 
-    def forward(self, queries: Tensor, keys: Tensor, relation: Relation) -> Tensor:
-        if self.reads == "pairs":
-            value: Tensor = self.penalty(queries, keys[: len(queries)])
+    def forward(self, queries: Tensor, keys: Tensor, relation: Relation, proxies: Tensor | None) -> Tensor:
+        if self.reads == "proxies":
+            if proxies is None:
+                raise UserError("this regularizer reads class proxies, and the objective has none")
+            value: Tensor = self.penalty(proxies)
+        elif self.reads == "pairs":
+            value = self.penalty(queries, keys[: len(queries)])
         elif self.reads == "labels":
             if relation.query_labels is None:
                 raise UserError(f"this regularizer needs labels, and the batch is supervised by {relation.supervision}")

@@ -2,5 +2,9 @@
 
 A regularizer is ``f(embeddings [n, d], *, parameters) -> scalar``, or an ``nn.Module`` of that call; the weight is
 the objective's, written first: ``zero_mean(0.1)``. The trait ``reads`` changes the call: ``"labels"`` makes it
-``f(embeddings, labels [n])`` and ``"pairs"`` makes it ``f(queries [n, d], keys [n, d])``.
+``f(embeddings, labels [n])``, ``"pairs"`` ``f(queries [n, d], keys [n, d])`` and ``"proxies"`` ``f(proxies [C, d])``.
 """
+
+from similis.regularizers import classes, covariance, size, spread
+
+__all__ = ["classes", "covariance", "size", "spread"]

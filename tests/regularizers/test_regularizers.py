@@ -1,0 +1,186 @@
+"""Each regularizer against an independent library, a closed form or brute force; all of them by finite differences."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from pytorch_metric_learning import regularizers as pml
+from torch import Tensor
+
+from similis.errors import UserError
+from similis.objective import Objective
+from similis.registry import bind, entries
+from similis.relation import Relation
+
+ALL = {e.name: e for e in entries("regularizer")}
+SHAPES = [(6, 4), (9, 16), (32, 8)]
+
+
+def cloud(n: int, d: int, seed: int = 0) -> Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def value(text: str, *inputs: Tensor) -> float:
+    return float(bind("regularizer", text).build()(*inputs))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("zero_mean", pml.ZeroMeanRegularizer()),
+        ("lp_norm", pml.LpRegularizer()),
+        ("center_invariant", pml.CenterInvariantRegularizer()),
+        ("regular_face", pml.RegularFaceRegularizer()),
+    ],
+)
+def test_value_and_gradient_equal_pytorch_metric_learning(
+    ours: str, theirs: torch.nn.Module, shape: tuple[int, int]
+) -> None:
+    x = cloud(*shape).requires_grad_()
+    mine = bind("regularizer", ours).build()(x)
+    peer = theirs(x)
+    torch.testing.assert_close(mine, peer)
+    torch.testing.assert_close(torch.autograd.grad(mine, x)[0], torch.autograd.grad(peer, x)[0])
+
+
+def test_sparse_centers_equals_pytorch_metric_learning() -> None:
+    classes, per_class, d = 3, 4, 5
+    x = cloud(classes * per_class, d)
+    blocked = x.unflatten(0, (per_class, classes)).transpose(0, 1).flatten(0, 1)
+    peer = pml.SparseCentersRegularizer(num_classes=classes, centers_per_class=per_class)(blocked)
+    assert value(f"sparse_centers(per_class={per_class})", x) == pytest.approx(float(peer), rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_flops_and_global_orthogonal_equal_sentence_transformers(shape: tuple[int, int]) -> None:
+    from sentence_transformers.sentence_transformer.losses import GlobalOrthogonalRegularizationLoss
+    from sentence_transformers.sparse_encoder.losses import FlopsLoss
+
+    x = cloud(*shape).float()
+    peer = GlobalOrthogonalRegularizationLoss(model=None).compute_loss_from_embeddings([x])
+    assert value("global_orthogonal", x) == pytest.approx(float(sum(peer.values())), rel=1e-4)
+    assert value("flops", x) == pytest.approx(float(FlopsLoss(model=None).compute_loss_from_embeddings(x.abs())), rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_spread_terms_agree_with_brute_force(shape: tuple[int, int]) -> None:
+    x = cloud(*shape)
+    unit = torch.nn.functional.normalize(x, dim=1)
+    n = len(x)
+    squares = [float((unit[i] - unit[j]).square().sum()) for i, j in itertools.permutations(range(n), 2)]
+    assert value("uniformity", x) == pytest.approx(math.log(sum(math.exp(-2 * s) for s in squares) / len(squares)))
+    nearest = [min(float((unit[i] - unit[j]).norm()) for j in range(n) if j != i) for i in range(n)]
+    assert value("koleo", x) == pytest.approx(-sum(map(math.log, nearest)) / n, rel=1e-4)
+    y = cloud(*shape, seed=1)
+    expected = (unit - torch.nn.functional.normalize(y, dim=1)).norm(dim=1).pow(3).mean()
+    assert value("alignment(alpha=3)", x, y) == pytest.approx(float(expected))
+    labels = torch.arange(n) % 3
+    differing = [float((x[i] - x[j]).square().sum()) for i in range(n) for j in range(n) if labels[i] != labels[j]]
+    assert value("energy_confusion", x, labels) == pytest.approx(sum(differing) / len(differing))
+
+
+def test_wasserstein_uniformity_is_zero_for_a_balanced_frame_and_known_for_a_point() -> None:
+    frame = torch.cat([torch.eye(6), -torch.eye(6)]).double()
+    assert value("wasserstein_uniformity", frame) == pytest.approx(0.0, abs=1e-6)
+    point = torch.eye(6).double()[:1].expand(5, 6)
+    assert value("wasserstein_uniformity", point) == pytest.approx(math.sqrt(2.0), rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_covariance_terms_agree_with_torch_statistics(shape: tuple[int, int]) -> None:
+    x, y = cloud(*shape), cloud(*shape, seed=1)
+    d = shape[1]
+    matrix = torch.cov(x.T)
+    off = matrix - torch.diag(matrix.diagonal())
+    assert value("covariance", x) == pytest.approx(float(off.square().sum() / d))
+    assert value("variance", x) == pytest.approx(float((1 - (x.var(0) + 1e-4).sqrt()).clamp_min(0).mean()))
+    cross = torch.corrcoef(torch.cat([x, y], 1).T)[:d, d:]
+    rest = cross.square().sum() - cross.diagonal().square().sum()
+    assert value("barlow_twins", x, y) == pytest.approx(float((1 - cross.diagonal()).square().sum() + 0.005 * rest))
+    assert value("least_volume(eta=0)", x) == pytest.approx(float(x.std(0, correction=0).log().mean().exp()), rel=1e-6)
+
+
+def test_isotropy_is_zero_for_equal_variances_and_one_on_a_line() -> None:
+    sphere = torch.cat([torch.eye(8), -torch.eye(8)]).double()
+    assert value("isotropy", sphere) == pytest.approx(0.0, abs=1e-9)
+    line = torch.linspace(-1, 1, 9).double().unsqueeze(1) * torch.eye(8).double()[:1]
+    assert value("isotropy", line) == pytest.approx(1.0, abs=1e-9)
+
+
+def test_isotropy_counts_the_dimensions_in_use() -> None:
+    half = torch.cat([torch.eye(8), -torch.eye(8)]).double()
+    half[:, 4:] = 0
+    assert value("isotropy", half) == pytest.approx(1 - (8 * 0.5 - 1) / 7, abs=1e-9)
+
+
+def test_matrix_entropy_is_minus_log_of_the_dimensions_in_use() -> None:
+    assert value("matrix_entropy", torch.eye(5).double()) == pytest.approx(-math.log(5), rel=1e-6)
+
+
+def test_class_terms_agree_with_loops() -> None:
+    x, labels = cloud(12, 5), torch.tensor([0, 0, 0, 0, 0, 0, 3, 3, 3, 7, 7, 7])
+    unit = torch.nn.functional.normalize(x, dim=1)
+    groups = [unit[labels == c] for c in (0, 3, 7)]
+    within = sum(float((g - g.mean(0)).square().sum(1).mean()) for g in groups) / 3
+    assert value("within_class", x, labels) == pytest.approx(within)
+    means = torch.stack([x[labels == c].mean(0) for c in (0, 3, 7)])
+    centred = torch.nn.functional.normalize(means - means.mean(0), dim=1)
+    cosines = [max(float(centred[i] @ centred[j]) for j in range(3) if j != i) for i in range(3)]
+    assert value("between_class", x, labels) == pytest.approx(sum(cosines) / 3)
+
+
+def test_center_is_half_the_squared_distance_to_the_learned_centre() -> None:
+    center = bind("regularizer", "center(classes=2, dimension=3)").build()
+    x = cloud(4, 3).float()
+    assert float(center(x, torch.tensor([0, 1, 0, 1])).detach()) == pytest.approx(float(x.square().sum(1).mean() / 2))
+
+
+def inputs_for(name: str, x: Tensor) -> tuple[Tensor, ...]:
+    reads = ALL[name].traits.get("reads", "embeddings")
+    return {"labels": (x, torch.arange(len(x)) % 3), "pairs": (x, x.flip(0))}.get(reads, (x,))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_gradient_of_every_regularizer_is_the_numerical_one(name: str) -> None:
+    penalty = bind("regularizer", name).build()
+    if hasattr(penalty, "prepare"):
+        penalty.prepare(dimension=5, classes=3, rows=12)
+        penalty.double()
+    x = cloud(12, 5).requires_grad_()
+    assert torch.autograd.gradcheck(lambda t: penalty(*inputs_for(name, t)), (x,), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("kind", ["one item", "identical items"])
+def test_degenerate_batches_keep_a_finite_gradient(name: str, kind: str) -> None:
+    penalty = bind("regularizer", name).build()
+    if hasattr(penalty, "prepare"):
+        penalty.prepare(dimension=5, classes=3, rows=12)
+    x = (
+        torch.ones(2, 5)
+        if kind == "one item" and name == "sparse_centers"
+        else torch.ones(1 if kind == "one item" else 6, 5)
+    )
+    x.requires_grad_()
+    penalty(*inputs_for(name, x)).backward()
+    assert x.grad is not None
+    assert torch.isfinite(x.grad).all()
+
+
+def test_the_weight_is_written_first_and_adds_to_the_loss() -> None:
+    x, relation = cloud(6, 4).float(), Relation.labels(torch.arange(6) % 2)
+    plain = Objective("infonce")(x, x, relation)
+    weighted = Objective("infonce", regularizers=["zero_mean(0.1)"])
+    assert float(weighted(x, x, relation)) == pytest.approx(float(plain) + 0.1 * value("zero_mean", x), rel=1e-5)
+    assert str(weighted) == "infonce, regularizers=[zero_mean(0.1)]"
+    assert str(Objective(str(weighted))) == str(weighted)
+
+
+def test_a_regularizer_of_proxies_needs_proxies() -> None:
+    x = cloud(6, 4).float()
+    with pytest.raises(UserError, match="reads class proxies"):
+        Objective("infonce", regularizers=["regular_face"])(x, x, Relation.labels(torch.arange(6) % 2))
