@@ -9,6 +9,22 @@ where it has parameters to learn. Traits of a registration:
 - ``keys``: the key source it is made for (``"proxies"``).
 """
 
-from similis.criteria import margin, regression, softmax
+from similis.criteria import (
+    margin,
+    margin_exponential,
+    margin_order,
+    margin_pairs,
+    margin_sets,
+    regression,
+    softmax,
+)
 
-__all__ = ["margin", "regression", "softmax"]
+__all__ = [
+    "margin",
+    "margin_exponential",
+    "margin_order",
+    "margin_pairs",
+    "margin_sets",
+    "regression",
+    "softmax",
+]
