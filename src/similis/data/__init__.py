@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from similis.data import dedupe, harvest, trec
-    from similis.data.check import Report, check
+    from similis.data.checking import Report, check
+    from similis.data.corpora import Corpus, Retrieval, read_corpus, retrieval
     from similis.data.dataset import Dataset, batches, read, stream
     from similis.data.rejects import Rejected
-    from similis.data.retrieval import Corpus, Retrieval, read_corpus, retrieval
 
 _HOMES = {
-    "Corpus": "retrieval",
+    "Corpus": "corpora",
     "Dataset": "dataset",
     "Rejected": "rejects",
-    "Report": "check",
-    "Retrieval": "retrieval",
+    "Report": "checking",
+    "Retrieval": "corpora",
     "batches": "dataset",
-    "check": "check",
+    "check": "checking",
     "read": "dataset",
-    "read_corpus": "retrieval",
-    "retrieval": "retrieval",
+    "read_corpus": "corpora",
+    "retrieval": "corpora",
     "stream": "dataset",
 }
 _MODULES = ("dedupe", "harvest", "trec")

@@ -219,7 +219,7 @@ def _retrieval(
     located: Located, split: str | None, max_bad: float, rejected: Path | None, limit: int | None
 ) -> Dataset:
     """The relevant pairs of a BEIR folder's split, as training rows."""
-    from similis.data.retrieval import retrieval
+    from similis.data.corpora import retrieval
 
     name, _ = located.files(split)
     found = retrieval(located.path, name, max_bad=max_bad, rejected=rejected)

@@ -160,7 +160,7 @@ def _undecoded(text: str) -> bool:
 
 
 def _table(text: io.TextIOWrapper, sample: str, path: Path) -> Iterator[tuple[int, list[str], str]]:
-    """Yield line, cells and problem of each row; tab-separated text without quoted breaks is split plainly."""
+    """Yield line, cells and problem of each row; tab-separated text is split plainly where quotes mean nothing."""
     first = sample.splitlines()[0] if sample.splitlines() else ""
     delimiter = "\t" if ending(path) == ".tsv" else max(",;\t", key=first.count)
     if delimiter == "\t" and _plain_tabs(sample):
@@ -183,13 +183,21 @@ def _table(text: io.TextIOWrapper, sample: str, path: Path) -> Iterator[tuple[in
 
 
 def _plain_tabs(sample: str) -> bool:
-    """Whether every whole line of the sample has the header's number of tabs: quotes then mean nothing special.
+    """Whether quotes mean nothing in tab-separated text: lines have the same number of tabs, and reading the
+    quotes as CSV does not give an even table as well.
 
     Tab-separated sets often carry a stray ``"`` that a CSV reader would take for the start of a field
     running over many lines.
     """
     lines = [line for line in sample.split("\n")[:-1] if line.strip("\r")] or [sample]
-    return len({line.count("\t") for line in lines}) == 1
+    if len({line.count("\t") for line in lines}) > 1:
+        return False
+    if not any(line.startswith('"') or '\t"' in line for line in lines):
+        return True
+    try:
+        return len({len(row) for row in csv.reader(io.StringIO("\n".join(lines)), delimiter="\t", strict=True)}) > 1
+    except csv.Error:
+        return True
 
 
 def _unquoted(cell: str) -> str:

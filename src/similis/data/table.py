@@ -68,7 +68,7 @@ def open_table(located: Located, split: str | None, columns: Mapping[str, str] |
 
 def _documents(file: Path) -> dict[str, str]:
     """The corpus beside a file that names its positives and negatives by document id (Tevatron's layout)."""
-    from similis.data.retrieval import read_corpus
+    from similis.data.corpora import read_corpus
 
     corpus = data_file(file.parent, "corpus")
     if corpus is None:
