@@ -156,6 +156,13 @@ def test_each_of_several_positives_becomes_a_row(tmp_path: Path) -> None:
     assert found.column("negatives") == [["n"], ["n"], ["m", "k"]]
 
 
+def test_empty_lists_of_negatives_are_kept_and_a_file_of_them_is_pairs(tmp_path: Path) -> None:
+    none = [{"query": f"a{i}", "pos": ["p"], "neg": []} for i in range(3)]
+    assert data.read(jsonl(tmp_path / "a.jsonl", none)).supervision == "pairs"
+    some = [*none, {"query": "b", "pos": ["p"], "neg": ["n"]}]
+    assert data.read(jsonl(tmp_path / "b.jsonl", some)).column("negatives") == [[], [], [], ["n"]]
+
+
 def test_positives_named_by_id_are_looked_up_in_the_corpus_beside(tmp_path: Path) -> None:
     rows = [
         {"query_id": 1, "query_text": "a", "positive_document_ids": ["x"], "negative_document_ids": ["y", "z"]},

@@ -112,7 +112,7 @@ def _combine(
     second = roles.get("positive") or roles.get("sentence2")
     if first and not second and "text" in roles:
         second = roles["text"]
-    if first and second and negatives:
+    if first and second and negatives and any(row.get(name) for row in sample for name in negatives):
         return Schema("triplets", {"anchor": first, "positive": second}, negatives)
     if first and second:
         return _pair(first, second, roles, sample)

@@ -40,7 +40,8 @@ def _tuples(values: Mapping[str, Any], schema: Schema) -> list[Row]:
     rows: list[Row] = [{"anchor": anchor, "positive": positive} for positive in positives]
     if schema.supervision == "triplets":
         negatives = [t for name in schema.negatives for t in texts(values, name, schema.documents, optional=True)]
-        if not negatives:
+        # An empty list says that there are none (keys of the batch serve then); an empty field is a mistake.
+        if not negatives and not any(isinstance(values.get(name), list) for name in schema.negatives):
             raise BadRowError(f"no negative in column {' or '.join(repr(n) for n in schema.negatives)}")
         for row in rows:
             row["negatives"] = negatives
