@@ -15,8 +15,17 @@ from similis.criteria import (
     margin_order,
     margin_pairs,
     margin_sets,
+    proxy,
+    proxy_centroids,
+    proxy_margin,
     regression,
     softmax,
+    softmax_graded,
+    softmax_learned,
+    softmax_negatives,
+    softmax_neighbours,
+    softmax_robust,
+    softmax_spherical,
 )
 
 __all__ = [
@@ -25,6 +34,15 @@ __all__ = [
     "margin_order",
     "margin_pairs",
     "margin_sets",
+    "proxy",
+    "proxy_centroids",
+    "proxy_margin",
     "regression",
     "softmax",
+    "softmax_graded",
+    "softmax_learned",
+    "softmax_negatives",
+    "softmax_neighbours",
+    "softmax_robust",
+    "softmax_spherical",
 ]
