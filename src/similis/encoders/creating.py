@@ -1,0 +1,123 @@
+"""Making an encoder to train: a new static one, a static one from a transformer, or a loaded model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from similis.encoders.base import Encoder, Vectors
+from similis.encoders.static import StaticEncoder
+from similis.errors import UserError
+
+
+def create(
+    base: str | Path = "static",
+    *,
+    dimension: int = 256,
+    corpus_texts: Iterable[str] | None = None,
+    seed: int = 0,
+    vocab_size: int = 16_000,
+    tokenizer: str = "auto",
+    initialisation: str = "auto",
+    similarity_name: str = "cosine",
+) -> Encoder:
+    """An encoder to train or to use as it is.
+
+    Args:
+        base: ``static``: tokenizer and token vectors from the corpus; ``static:PATH``: tokenizer and token
+            vectors from the transformer at PATH (:func:`distil`); anything else: a folder or hub name, loaded.
+        dimension: coordinates of a new static encoder's vectors.
+        corpus_texts: the texts a static encoder learns its words from; needed for ``static``.
+        seed: of the initial vectors.
+        vocab_size: most tokens of a new tokenizer.
+        tokenizer: kind of tokenizer, see :func:`similis.encoders.tokenizers.train_tokenizer`.
+        initialisation: see :func:`similis.encoders.static_init.initial_weights`.
+        similarity_name: what a new static encoder states; ``cosine`` ends in a normalisation.
+
+    Raises:
+        UserError: ``static`` without texts, or what the called functions raise.
+    """
+    from similis.encoders.loading import load
+
+    name = str(base)
+    if name.startswith("static:"):
+        return distil(name.removeprefix("static:"), dimension, corpus_texts, similarity_name=similarity_name)
+    if name != "static":
+        return load(base)
+    if corpus_texts is None:
+        raise UserError("a new static encoder learns its words from texts; give corpus_texts")
+    from similis.encoders.static_init import initial_weights
+    from similis.encoders.tokenized import tokenize
+    from similis.encoders.tokenizers import train_tokenizer
+
+    texts = list(corpus_texts)
+    trained = train_tokenizer(texts, vocab_size, kind=tokenizer)
+    weights = initial_weights(
+        tokenize(trained, texts), dimension, seed, initialisation, vocabulary=trained.get_vocab_size()
+    )
+    return StaticEncoder(trained, weights, similarity_name=similarity_name)
+
+
+def distil(
+    model: str | Path,
+    dimension: int = 256,
+    corpus_texts: Iterable[str] | None = None,
+    *,
+    smoothing: float = 1e-3,
+    similarity_name: str = "cosine",
+) -> StaticEncoder:
+    """A static encoder from a transformer's input vectors: centred, reduced by PCA, weighted by rarity.
+
+    Args:
+        model: folder or hub name of a transformer with a fast tokenizer.
+        dimension: coordinates kept, at most the transformer's own.
+        corpus_texts: token probabilities are counted here; without texts they follow Zipf's law over the token
+            ids, which wordpiece vocabularies give by rank.
+        smoothing: ``a`` of the weight ``a / (a + p)``.
+        similarity_name: what the encoder states.
+
+    Raises:
+        UserError: ``model`` is no transformer, or ``dimension`` is larger than its own.
+
+    Source: weights: Arora, Liang & Ma, "A simple but tough-to-beat baseline for sentence embeddings", 2017;
+    the recipe of PCA and Zipf weights: the model2vec library (Tulkens & van Dongen, 2024).
+    """
+    from tokenizers import Tokenizer
+
+    from similis.encoders.loading import load
+    from similis.encoders.tokenized import tokenize
+    from similis.encoders.transformer import SentenceTransformerEncoder, input_embeddings
+
+    source = load(model)
+    if not isinstance(source, SentenceTransformerEncoder):
+        raise UserError(f"{model} is a static model already; load it instead of distilling it")
+    vectors = input_embeddings(source.model)
+    backend = getattr(source.model.tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise UserError(f"{model} has no fast tokenizer, which a static encoder needs")
+    if not 1 <= dimension <= vectors.shape[1]:
+        raise UserError(f"dimension must lie between 1 and {vectors.shape[1]} for {model}, got {dimension}")
+    tokenizer = Tokenizer.from_str(backend.to_str())
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    rows = len(vectors)
+    if corpus_texts is None:
+        chance: NDArray[np.floating[Any]] = 1.0 / np.arange(2, rows + 2)
+    else:
+        chance = np.bincount(tokenize(tokenizer, corpus_texts).ids, minlength=rows)[:rows] + 0.5
+    chance = chance / chance.sum()
+    weights = principal(vectors, dimension) * (smoothing / (smoothing + chance))[:, None]
+    return StaticEncoder(tokenizer, weights.astype(np.float32), similarity_name=similarity_name)
+
+
+def principal(vectors: Vectors, dimension: int) -> Vectors:
+    """Centred rows ``[n, d]`` on their first principal directions, ``[n, dimension]``, signs fixed."""
+    centred = vectors - vectors.mean(axis=0)
+    _, directions = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
+    kept = directions[:, ::-1][:, :dimension]
+    kept = kept * np.sign(kept[np.abs(kept).argmax(axis=0), np.arange(kept.shape[1])])
+    return np.asarray(centred @ kept, dtype=np.float32)

@@ -1,0 +1,69 @@
+"""Loading an encoder from a folder or a hub name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from similis.encoders.base import Encoder
+from similis.encoders.folder import check_family, check_files, missing, read_modules
+from similis.encoders.static_format import is_static, read
+from similis.errors import UserError
+from similis.progress import note
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_NOT_NEEDED = ["onnx/*", "openvino/*", "*.bin", "*.h5", "*.ot", "*.msgpack", "*.onnx", "*.tflite", "*.pt"]
+
+
+def load(path_or_name: str | Path) -> Encoder:
+    """Load a dense encoder in sentence-transformers format.
+
+    A static model is loaded with NumPy, tokenizers and safetensors alone; anything else through
+    sentence-transformers. A name without a slash is looked for under ``sentence-transformers/`` on the hub.
+    Code that comes with a model is never run, and weights in pickle format are refused.
+
+    Raises:
+        UserError: there is no such model; a part of it is missing, damaged or lies outside its folder; or it
+            is a model of another family (it is named).
+    """
+    folder = Path(path_or_name)
+    if folder.is_file():
+        raise UserError(f"{folder} is a file; give the model's folder")
+    if not folder.is_dir():
+        folder = _download(str(path_or_name))
+    check_family(folder)
+    if (folder / "modules.json").is_file() or not (folder / "config.json").is_file():
+        modules = read_modules(folder)
+        check_files(folder, modules)
+        if is_static(modules):
+            return read(folder, modules)
+    elif list(folder.glob("[0-9]_*")) or (folder / "config_sentence_transformers.json").is_file():
+        read_modules(folder)  # a sentence-transformers model that lost its modules.json: says so
+    else:
+        _check_plain(folder)
+    from similis.encoders.transformer import SentenceTransformerEncoder, open_model
+
+    return SentenceTransformerEncoder(open_model(folder))
+
+
+def _check_plain(folder: Path) -> None:
+    """A transformers folder without modules.json: usable, with mean pooling, if its weights are sound."""
+    from similis.encoders.folder import Module
+
+    check_files(folder, [Module("sentence_transformers.models.Transformer", folder)])
+    note(f"{folder} has no modules.json: its token vectors are averaged")
+
+
+def _download(name: str) -> Path:
+    """The local copy of a hub model, fetched where it is not there yet."""
+    if not _HUB_NAME.fullmatch(name):
+        raise missing(name, "no such folder")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    full = name if "/" in name else f"sentence-transformers/{name}"
+    try:
+        return Path(snapshot_download(full, ignore_patterns=_NOT_NEEDED))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise missing(name, f"no such folder, and the hub did not give it ({reason})") from None
