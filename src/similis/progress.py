@@ -17,6 +17,11 @@ def set_quiet(quiet: bool) -> None:
     _quiet = quiet
 
 
+def is_quiet() -> bool:
+    """Whether progress and notes are silenced."""
+    return _quiet
+
+
 def note(message: str) -> None:
     """One line for a person, on stderr; results go to stdout."""
     if not _quiet:

@@ -1,0 +1,38 @@
+"""Training: from examples to a trained encoder. May import the nouns, the learn layer, sampling and data.
+
+``fitting`` is the whole way, ``planning`` chooses what a ``recipe`` leaves open; ``columns`` and ``examples`` turn rows
+into batches with their relation, ``splitting`` and ``dev`` hold out and judge, ``loop`` steps, ``checkpoints`` save and
+resume; a ``trainee`` is what the loop trains: ``static_trainee``, ``transformer_trainee``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from similis.training.fitting import Fitted, fit, train
+    from similis.training.planning import Plan, plan
+    from similis.training.recipe import Recipe
+    from similis.training.watch import Interrupted
+
+_HOMES = {
+    "Fitted": "fitting",
+    "Interrupted": "watch",
+    "Plan": "planning",
+    "Recipe": "recipe",
+    "fit": "fitting",
+    "plan": "planning",
+    "train": "fitting",
+}
+
+__all__ = ["Fitted", "Interrupted", "Plan", "Recipe", "fit", "plan", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: torch is heavy."""
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"similis.training.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'similis.training' has no attribute {name!r}")

@@ -1,0 +1,302 @@
+"""The training loop: steps, evaluations, checkpoints, and every way a run can end."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import torch
+from torch import Tensor
+
+from similis.errors import UserError
+from similis.objective import Objective, cached
+from similis.progress import note
+from similis.sampling import epoch_batches
+from similis.training.checkpoints import Checkpoints, Position
+from similis.training.dev import DevSet, no_graph
+from similis.training.examples import Batch, Examples, Integers
+from similis.training.processes import Processes
+from similis.training.recipe import Recipe
+from similis.training.row_adam import clip_gradient
+from similis.training.schedule import factor
+from similis.training.trainee import Trainee
+from similis.training.watch import Interrupted, Signal, Watch, stop_politely
+
+#: Seconds between checkpoints where the recipe names no steps.
+CHECKPOINT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        position: counts, dev values and history.
+        total: optimiser steps that were planned.
+        stopped: why the run ended, in a few words.
+    """
+
+    position: Position
+    total: int
+    stopped: str
+
+
+class Loop:
+    """One run of training.
+
+    Args:
+        trainee: what is trained; ends with the best weights by dev (the last where there is no dev).
+        objective: prepared for the data's sizes.
+        examples: the rows to learn from.
+        recipe: with nothing left open.
+        dev: held-out examples, or None.
+        checkpoints: where to save, or None for nowhere.
+    """
+
+    def __init__(
+        self,
+        trainee: Trainee,
+        objective: Objective,
+        examples: Examples,
+        recipe: Recipe,
+        dev: DevSet | None,
+        checkpoints: Checkpoints | None,
+    ) -> None:
+        self.trainee, self.objective, self.examples = trainee, objective, examples
+        self.recipe, self.dev, self.checkpoints = recipe, dev, checkpoints
+        self.processes = Processes(recipe)
+        for module in (trainee.module, objective):
+            module.to(self.processes.device)
+        self.optimizers = trainee.optimizers(recipe)
+        own = [p for p in objective.parameters() if p.requires_grad]
+        if own:
+            self.optimizers.append(torch.optim.AdamW(own, lr=recipe.objective_learning_rate, weight_decay=0.0))
+        self.optimizers = [self.processes.prepared(optimizer) for optimizer in self.optimizers]
+        self._highest = [[group["lr"] for group in o.param_groups] for o in self.optimizers]
+        self._items = examples.items(trainee.lengths)
+        self._parameters = [p for m in (trainee.module, objective) for p in m.parameters() if p.requires_grad]
+        self.position = Position()
+        self._best: dict[str, Tensor] | None = None
+        self._saved = time.monotonic()
+        self._started = time.monotonic()
+        self.total = self._planned_steps()
+
+    # ---- the run ------------------------------------------------------------------------------------------
+
+    def run(self) -> Outcome:
+        """Train to the end.
+
+        Raises:
+            UserError: the loss or a gradient is not finite; names the batch.
+            Interrupted: Ctrl-C, after a checkpoint was written.
+        """
+        torch.manual_seed(self.recipe.seed)
+        resumed = self._resume()
+        self._started = time.monotonic() - self.position.seconds
+        watch = Watch(self.total, self.position.step, self.dev.metric if self.dev else "")
+        try:
+            with stop_politely() as signal:
+                if not resumed:
+                    self._evaluate(watch)
+                stopped = self._epochs(watch, signal)
+        finally:
+            watch.close()
+        self.position.seconds = time.monotonic() - self._started
+        self._take_best()
+        return Outcome(self.position, self.total, stopped)
+
+    def _epochs(self, watch: Watch, signal: Signal) -> str:
+        position, recipe = self.position, self.recipe
+        while position.step < self.total:
+            batches = self._batches(position.epoch)
+            while position.batch < len(batches) and position.step < self.total:
+                group = batches[position.batch : position.batch + recipe.gradient_accumulation_steps]
+                loss = self._step(group)
+                position.step += 1
+                position.batch += len(group)
+                watch.step(position.step, loss)
+                ended = position.batch >= len(batches) or position.step == self.total
+                if self._due(recipe.eval_steps, ended):
+                    self._evaluate(watch)
+                if 0 < recipe.early_stopping_patience <= position.waited:
+                    return f"no better {watch.metric} in {position.waited} evaluations"
+                self._save_if_due(signal)
+            position.epoch, position.batch = position.epoch + 1, 0
+        return "all steps done"
+
+    def _step(self, group: list[Integers]) -> float:
+        """One optimiser step over some batches; returns their mean loss."""
+        share = factor(self.recipe.lr_scheduler_type, self.position.step, self.total, self.recipe.warmup_steps)
+        for optimizer, highest in zip(self.optimizers, self._highest, strict=True):
+            for parameters, rate in zip(optimizer.param_groups, highest, strict=True):
+                parameters["lr"] = rate * share
+            optimizer.zero_grad(set_to_none=True)
+        self.trainee.module.train()
+        value = 0.0
+        for rows in group:
+            loss = self._loss(rows)
+            value += float(loss.detach()) / len(group)
+            if not math.isfinite(value):
+                self._refuse(rows, f"the loss became {value}")
+            if loss.requires_grad:
+                self.processes.backward(loss / len(group))
+        self.processes.sum_gradients(self.trainee)
+        for optimizer in self.optimizers:
+            self.processes.unscale(optimizer)
+        norm = clip_gradient(self._parameters, self.recipe.max_grad_norm or math.inf)
+        if not math.isfinite(norm) and not self.recipe.fp16:
+            self._refuse(group[-1], f"a gradient became {norm}")
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.position.losses[0] += value
+        self.position.losses[1] += 1
+        return value
+
+    def _loss(self, rows: Integers) -> Tensor:
+        batch = self.examples.batch(rows)
+        try:
+            with self.processes.autocast():
+                queries, keys = self._embedded(batch)
+            return self.objective(queries, keys, batch.relation.to(self.processes.device))  # type: ignore[no-any-return]
+        except UserError as error:
+            if "not finite" not in str(error):
+                raise
+            self._refuse(rows, str(error))
+
+    def _embedded(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        sides = [(batch.queries, True)] + ([] if batch.keys is None else [(batch.keys, False)])
+        size = self.recipe.mini_batch_size
+        if size is None:
+            found = self.processes.embed(self.trainee, sides)
+        else:
+            found = [
+                self.processes.gathered(self._cached(codes, side, size), codes, self.trainee) for codes, side in sides
+            ]
+        return found[0], (found[1] if len(found) > 1 else None)
+
+    def _cached(self, codes: Integers, queries: bool, size: int) -> Tensor:
+        own = self.processes.own_part(codes, self.trainee)
+        chunks = [own[i : i + size] for i in range(0, len(own), size)]
+
+        def encode(chunk: Integers) -> Tensor:
+            with self.processes.autocast():
+                return self.trainee.embed([(chunk, queries)])[0]
+
+        return cached(encode, chunks)
+
+    def _refuse(self, rows: Integers, what: str) -> NoReturn:
+        texts, codes = self.examples.table.texts, self.examples.queries
+        numbers = ", ".join(str(row + 1) for row in self.examples.samples[rows[:5]])
+        kept = self.checkpoints.latest if self.checkpoints is not None else None
+        saved = f"the last good checkpoint is {kept}; " if kept else ""
+        raise UserError(
+            f"{what} at step {self.position.step + 1} (epoch {self.position.epoch + 1}, batch "
+            f"{self.position.batch + 1}, rows {numbers}{', …' if len(rows) > 5 else ''}; the first text: "
+            f"{texts[codes[rows[0]]][:60]!r}); {saved}a learning_rate below {self.recipe.learning_rate} usually helps"
+        )
+
+    # ---- judging and saving -------------------------------------------------------------------------------
+
+    def _evaluate(self, watch: Watch) -> None:
+        """Judge on dev, keep the weights where they are the best so far, and write the history."""
+        position = self.position
+        losses, count = position.losses
+        record: dict[str, float] = {"step": position.step, "epoch": position.epoch}
+        if count:
+            record["loss"] = losses / count
+        position.losses = [0.0, 0.0]
+        if self.dev is not None:
+            self.trainee.module.eval()
+            with torch.no_grad(), self.processes.autocast():
+                embed = no_graph(lambda codes, side: self.trainee.embed([(codes, side)])[0].float(), self.trainee.block)
+                value = self.dev.value(embed, self.objective.similarity)
+            record["dev"] = value
+            watch.evaluated(value)
+            if position.step == 0:
+                position.before = value
+            self._remember(value)
+        position.history.append(record)
+
+    def _remember(self, value: float) -> None:
+        position = self.position
+        if position.best is not None and value <= position.best:
+            position.waited += 1
+            return
+        position.best, position.best_step, position.waited = value, position.step, 0
+        self._best = {name: tensor.detach().clone() for name, tensor in self._weights().items()}
+        if self.checkpoints is not None and self.processes.first:
+            self.checkpoints.save_best(position.step, self._best)
+
+    def _take_best(self) -> None:
+        if self._best is not None and self.position.best_step != self.position.step:
+            self._load(self._best)
+
+    def _save_if_due(self, signal: Signal) -> None:
+        steps = self.recipe.save_steps
+        late = steps is None and time.monotonic() - self._saved > CHECKPOINT_SECONDS
+        exactly = steps is not None and self.position.step % steps == 0
+        if (late or exactly or signal.asked) and self.position.step < self.total:
+            where = self._save()
+            if signal.asked:
+                kept = f"saved in {where}; the same command continues it" if where else "nothing was saved: no output"
+                raise Interrupted(f"stopped at step {self.position.step:,} of {self.total:,}, {kept}")
+
+    def _save(self) -> Path | None:
+        if self.checkpoints is None:
+            return None
+        self._saved = time.monotonic()
+        self.position.seconds = time.monotonic() - self._started
+        weights = self._weights()
+        if not all(bool(torch.isfinite(w).all()) for w in weights.values() if w.is_floating_point()):
+            raise UserError(
+                f"the weights are not finite after step {self.position.step}; the last good checkpoint is "
+                f"{self.checkpoints.latest}; a learning_rate below {self.recipe.learning_rate} usually helps"
+            )
+        if not self.processes.first:
+            return self.checkpoints.folder
+        return self.checkpoints.save(self.position, weights, self.optimizers)
+
+    def _resume(self) -> bool:
+        """Continue from the latest checkpoint, where there is one; says so."""
+        if self.checkpoints is None or (latest := self.checkpoints.latest) is None:
+            return False
+        self.position, weights = self.checkpoints.load(latest, self.optimizers)
+        self._load(weights)
+        if self.position.best is not None:
+            self._best = self.checkpoints.load_best(self.position.best_step)
+        note(f"continuing from step {self.position.step:,} of {self.total:,} ({latest})")
+        return True
+
+    # ---- small parts --------------------------------------------------------------------------------------
+
+    def _weights(self) -> dict[str, Tensor]:
+        parts = {"model": self.trainee.module, "objective": self.objective}
+        return {f"{part}/{name}": t for part, module in parts.items() for name, t in module.state_dict().items()}
+
+    def _load(self, weights: dict[str, Tensor]) -> None:
+        for part, module in (("model/", self.trainee.module), ("objective/", self.objective)):
+            module.load_state_dict({n.removeprefix(part): t for n, t in weights.items() if n.startswith(part)})
+
+    def _batches(self, epoch: int) -> list[Integers]:
+        recipe = self.recipe
+        assert recipe.sampler is not None
+        assert recipe.per_device_train_batch_size is not None
+        size = recipe.per_device_train_batch_size * self.processes.count
+        return epoch_batches(recipe.sampler, self._items, size, seed=recipe.seed, epoch=epoch)
+
+    def _planned_steps(self) -> int:
+        batches = len(self._batches(0))
+        if not batches:
+            raise UserError("the sampler made no batch of this data; it needs at least two rows (two classes) a batch")
+        if self.recipe.max_steps > 0:
+            return self.recipe.max_steps
+        assert self.recipe.num_train_epochs is not None
+        return max(
+            1, math.ceil(self.recipe.num_train_epochs * math.ceil(batches / self.recipe.gradient_accumulation_steps))
+        )
+
+    def _due(self, every: int | None, ended: bool) -> bool:
+        return ended if every is None else self.position.step % every == 0 or self.position.step == self.total

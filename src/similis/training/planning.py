@@ -1,0 +1,115 @@
+"""The plan of a run: what is chosen from the supervision and the size of the data, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from similis.training.recipe import Recipe
+
+#: By supervision: objective, sampler, reason. Supervisions are named as ``Relation`` names them.
+_OBJECTIVES = {
+    "pairs": (
+        "infonce(temperature=0.05), directions=[q2k, k2q]",
+        "shuffle",
+        "each pair's own text is told apart from all others of the batch, in both directions",
+    ),
+    "triplets": (
+        "infonce(temperature=0.05)",
+        "shuffle",
+        "each positive is told apart from its given negatives and from the other texts of the batch",
+    ),
+    "labels": (
+        "infonce(temperature=0.1)",
+        "pk",
+        "all items of a class in the batch are positives; batches hold several of each class",
+    ),
+    "scored": (
+        "cosent(temperature=0.05)",
+        "shuffle",
+        "scores say an order of pairs, and this learns the order without fixing what cosine a score means",
+    ),
+    "labeled_pairs": (
+        "cosent(temperature=0.05)",
+        "shuffle",
+        "pairs labelled same should score above pairs labelled different, at no fixed threshold",
+    ),
+}
+_STATIC_STEPS = 600
+_TRANSFORMER_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe with nothing left open.
+
+    Attributes:
+        recipe: every setting filled in.
+        supervision: as ``Relation`` names it.
+        reasons: one sentence for each thing that was chosen here, not given.
+    """
+
+    recipe: Recipe
+    supervision: str
+    reasons: tuple[str, ...] = field(default=())
+
+    @property
+    def objective(self) -> str:
+        assert self.recipe.objective is not None
+        return self.recipe.objective
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"supervision": self.supervision, "recipe": self.recipe.as_dict(), "reasons": list(self.reasons)}
+
+
+def plan(supervision: str, rows: int, recipe: Recipe | None = None) -> Plan:
+    """Fill in what a recipe leaves open.
+
+    Args:
+        supervision: ``pairs``, ``triplets``, ``labels``, ``scored`` or ``labeled_pairs``.
+        rows: number of training rows.
+        recipe: what was given; None: nothing.
+    """
+    recipe = recipe or Recipe()
+    chosen: dict[str, Any] = {}
+    reasons: list[str] = []
+    objective, sampler, why = _OBJECTIVES[supervision]
+    if recipe.base is None:
+        chosen["base"] = "static"
+        reasons.append("base static: trained from your own texts in seconds on a CPU; --base takes any other model")
+    static = (recipe.base or "static") == "static"
+    if recipe.objective is None:
+        chosen["objective"] = objective
+        reasons.append(f"objective {objective}: {supervision} were found; {why}")
+    if recipe.sampler is None:
+        chosen["sampler"] = sampler
+    if recipe.per_device_train_batch_size is None:
+        chosen["per_device_train_batch_size"] = _batch_size(rows, 512 if static else 64)
+    size = recipe.per_device_train_batch_size or chosen["per_device_train_batch_size"]
+    if recipe.num_train_epochs is None:
+        chosen["num_train_epochs"] = _epochs(rows, size, static)
+    if recipe.learning_rate is None:
+        chosen["learning_rate"] = 0.05 if static else 5e-5
+    if static and recipe.dimension is None:
+        chosen["dimension"] = 256
+    if static and recipe.vocabulary is None:
+        chosen["vocabulary"] = 16_000
+    settings = {name: value for name, value in chosen.items() if name not in ("base", "objective")}
+    if settings:
+        reasons.append(f"for {rows:,} rows: " + ", ".join(f"{name} {value}" for name, value in settings.items()))
+    return Plan(recipe.with_settings(chosen), supervision, tuple(reasons))
+
+
+def _batch_size(rows: int, most: int) -> int:
+    """The greatest power of two up to ``most`` that gives an epoch at least 16 batches (8 rows at least)."""
+    size = 8
+    while size * 2 <= min(most, rows // 16):
+        size *= 2
+    return size
+
+
+def _epochs(rows: int, size: int, static: bool) -> int:
+    """Epochs that come to some hundred steps: small data is read more often, large data once."""
+    steps = max(1, rows // size)
+    wanted, most = (_STATIC_STEPS, 20) if static else (_TRANSFORMER_STEPS, 5)
+    return max(1, min(most, -(-wanted // steps)))

@@ -1,0 +1,95 @@
+"""A static encoder in training: texts are tokenised once, each step touches only the rows of its own tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from similis.encoders.static import StaticEncoder
+from similis.encoders.static_init import initial_weights
+from similis.encoders.static_module import StaticModule
+from similis.encoders.tokenized import TokenizedTexts, tokenize
+from similis.encoders.tokenizers import train_tokenizer
+from similis.training.examples import Integers
+from similis.training.recipe import Recipe
+from similis.training.row_adam import RowAdam
+
+
+class StaticTrainee:
+    """Implements :class:`~similis.training.trainee.Trainee`.
+
+    Args:
+        encoder: its weights are the start.
+        tokenized: the texts of the run's table, tokenised by the encoder's tokenizer.
+    """
+
+    block = 4096
+    dev_keys = 10_000
+    shards = False
+
+    def __init__(self, encoder: StaticEncoder, tokenized: TokenizedTexts) -> None:
+        self._module = StaticModule(torch.tensor(encoder.weights))
+        self._encoder = encoder
+        self._tokenized = tokenized
+        self.lengths: Integers | None = tokenized.lengths
+
+    @property
+    def module(self) -> StaticModule:
+        return self._module
+
+    @property
+    def dimension(self) -> int:
+        return self._encoder.dimension
+
+    def embed(self, texts: Sequence[tuple[Integers, bool]]) -> list[Tensor]:
+        codes = np.concatenate([part for part, _ in texts])
+        return list(self.module.encode(self._tokenized[codes]).split([len(part) for part, _ in texts]))
+
+    def optimizers(self, recipe: Recipe) -> list[Optimizer]:
+        return [RowAdam(self.module.parameters(), lr=recipe.learning_rate or 0.0, weight_decay=recipe.weight_decay)]
+
+    def encoder(self) -> StaticEncoder:
+        old = self._encoder
+        return StaticEncoder(
+            old.tokenizer,
+            self.module.weights(),
+            old.normalizes,
+            similarity_name=old.similarity_name,
+            prompts=old.prompts,
+            default_prompt_name=old.default_prompt_name,
+        )
+
+
+def new_static(texts: Sequence[str], train: Integers, recipe: Recipe, similarity: str) -> StaticTrainee:
+    """A static trainee from nothing but texts: tokenizer and first weights come from the training texts.
+
+    Args:
+        texts: the run's table.
+        train: codes of the texts of training rows and of the corpus; dev queries are tokenised and otherwise unused.
+        recipe: dimension, vocabulary and seed.
+        similarity: the encoder's, by name.
+    """
+    known = [texts[code] for code in train]
+    tokenizer = train_tokenizer(known, recipe.vocabulary or 16_000)
+    if recipe.max_seq_length is not None:
+        tokenizer.enable_truncation(recipe.max_seq_length)
+    tokenized = tokenize(tokenizer, texts)
+    weights = initial_weights(
+        tokenized[train],
+        recipe.dimension or 256,
+        recipe.seed,
+        vocabulary=tokenizer.get_vocab_size(with_added_tokens=True),
+    )
+    return StaticTrainee(StaticEncoder(tokenizer, weights, similarity_name=similarity), tokenized)
+
+
+def old_static(encoder: StaticEncoder, texts: Sequence[str], recipe: Recipe) -> StaticTrainee:
+    """A static trainee that goes on from a trained encoder (its prompts, where it has any, are for both sides)."""
+    if recipe.max_seq_length is not None:
+        encoder.tokenizer.enable_truncation(recipe.max_seq_length)
+    prompt = encoder.prompts.get(encoder.default_prompt_name or "", "")
+    return StaticTrainee(encoder, tokenize(encoder.tokenizer, (prompt + text for text in texts)))
