@@ -110,6 +110,14 @@ class Rows:
             return ~self.positive
         return ~(self.positive | self.left_out)
 
+    @cached_property
+    def ordered(self) -> Tensor:
+        """``[..., m]`` booleans: known and graded above the row's lowest known grade, so above some other key."""
+        if self.given_grade is None:
+            return self.positive & self.negative.any(-1, keepdim=True)
+        lowest = self.grade.masked_fill(~self.known, float("inf")).amin(-1, keepdim=True)
+        return self.known & (self.grade > lowest)
+
     def without(self, left_out: Tensor) -> Rows:
         """The same rows with the pairs of ``left_out`` left out too: how a miner narrows a batch."""
         if self.left_out is not None:
@@ -235,6 +243,31 @@ class Relation:
     def graded(cls, grade: Tensor, known: Tensor | None = None, *, layout: Layout = "matrix") -> Relation:
         """Judged grades ``[n, m]`` (0 = judged not relevant); ``known`` False leaves an unjudged pair out."""
         return cls(grade, "graded", layout, apart=() if known is None else (~known,))
+
+    @classmethod
+    def distances(
+        cls,
+        queries: Tensor,
+        keys: Tensor | None = None,
+        *,
+        scale: float | None = None,
+        exclude_self: bool | None = None,
+    ) -> Relation:
+        """Targets at known distances (ratings, ages, positions): the grade is ``1 - distance / scale``, 0 beyond.
+
+        Args:
+            queries: ``[n]`` or ``[n, t]`` real targets; their distance is the sum of absolute differences.
+            keys: ``[m]`` or ``[m, t]``; None means that the keys are the queries.
+            scale: distance of grade 0, in units of the target; default: the largest distance in the batch.
+            exclude_self: leave out the pair of an item with itself; default: where ``keys`` is None.
+        """
+        if exclude_self is None:
+            exclude_self = keys is None
+        keys = queries if keys is None else keys
+        distance = torch.cdist(queries.view(len(queries), -1), keys.view(len(keys), -1), p=1)
+        span = distance.amax().clamp_min(torch.finfo(distance.dtype).tiny) if scale is None else scale
+        apart = _self_codes(len(queries), len(keys), queries.device) if exclude_self else ()
+        return cls((1 - distance / span).clamp_min(0), "graded", apart=apart)
 
     @classmethod
     def scored(cls, score: Tensor) -> Relation:

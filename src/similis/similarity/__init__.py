@@ -3,7 +3,7 @@
 ``base`` has the protocol and the inner-product reduction; ``vector`` the similarities of single vectors.
 """
 
-from similis.similarity import vector
+from similis.similarity import angle, vector
 from similis.similarity.base import InnerProduct, Similarity, build
 
-__all__ = ["InnerProduct", "Similarity", "build", "vector"]
+__all__ = ["InnerProduct", "Similarity", "angle", "build", "vector"]

@@ -1,0 +1,96 @@
+"""Relational distillation: the geometry of a batch, its distances and angles, from a teacher of any dimension."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import smooth_l1_loss
+from torch.utils.checkpoint import checkpoint
+
+from similis.criteria import ops
+from similis.criteria.ranking_ops import PAIRS_AT_ONCE
+from similis.registry import Source, register
+from similis.relation import Rows
+
+_RKD = Source("Relational Knowledge Distillation", "Park, Kim, Lu and Cho", 2019)
+
+
+def _scaled(distance: Tensor, known: Tensor) -> Tensor:
+    """Distances over the mean of those above zero."""
+    kept = known & (distance > 0)
+    mean = ops.total(distance.flatten(), kept.flatten()) / kept.sum().clamp_min(1)
+    return distance / torch.where(mean > 0, mean, torch.ones_like(mean))
+
+
+@register(
+    "criterion",
+    "rkd_distance",
+    source=_RKD,
+    accepts=("teacher",),
+    family="distillation",
+    similarity="euclidean",
+    whole=True,
+)
+def rkd_distance(scores: Tensor, relation: Rows) -> Tensor:
+    """Smooth L1 difference of the student's and the teacher's distances, each over its batch mean.
+
+    The keys are the queries; the teacher's score of a pair is minus its distance (any dimension). Checked against the
+    authors' RkdDistance, which counts the zero diagonal in its mean; ours does where it is known.
+
+    Args:
+        scores: ``[n, n]``, minus distances.
+        relation: rows of the same shape; grades are minus the teacher's distances.
+
+    Returns:
+        ``[n]``.
+    """
+    student = _scaled((-scores).clamp_min(0), relation.known)
+    teacher = _scaled((-relation.grade.to(scores.dtype)).clamp_min(0), relation.known)
+    return ops.mean(smooth_l1_loss(student, teacher, reduction="none"), relation.known)
+
+
+def _angles(own: Tensor, distance: Tensor) -> Tensor:
+    """``[c, n]`` distances of c vertices, ``[n, n]`` all → ``[c, n, n]`` cosines at the vertices; 0 where undefined."""
+    product = 2 * own.unsqueeze(2) * own.unsqueeze(1)
+    squares = own.square()
+    above = squares.unsqueeze(2) + squares.unsqueeze(1) - distance.square()
+    wide = product > 1e-12
+    return torch.where(wide, above / torch.where(wide, product, 1.0), 0.0)
+
+
+@register(
+    "criterion",
+    "rkd_angle",
+    source=_RKD,
+    accepts=("teacher",),
+    family="distillation",
+    similarity="euclidean",
+    whole=True,
+)
+def rkd_angle(scores: Tensor, relation: Rows) -> Tensor:
+    """Smooth L1 difference of the angles in every triangle of the batch, student against teacher.
+
+    Angles come from distances by the law of cosines, so no [n, n, d] is made; O(n³) time, O(n²) memory, a few
+    vertices at a time. Checked against the authors' RKdAngle (mean over all n³, degenerate triangles 0).
+
+    Args:
+        scores: ``[n, n]``, minus distances; the keys are the queries.
+        relation: rows of the same shape; grades are minus the teacher's distances.
+
+    Returns:
+        ``[n]``, one for each vertex.
+    """
+    student = (-scores).clamp_min(0).masked_fill(~relation.known, 0.0)
+    teacher = (-relation.grade.to(scores.dtype)).clamp_min(0).masked_fill(~relation.known, 0.0)
+
+    def vertices(own: Tensor, own_teacher: Tensor, distance: Tensor) -> Tensor:
+        apart = smooth_l1_loss(_angles(own, distance), _angles(own_teacher, teacher), reduction="none")
+        return apart.mean((1, 2))
+
+    step = max(1, PAIRS_AT_ONCE // max(1, student.numel()))
+    parts = [
+        checkpoint(vertices, own, own_teacher, student, use_reentrant=False)
+        for own, own_teacher in zip(student.split(step), teacher.split(step), strict=True)
+    ]
+    found: Tensor = torch.cat(parts)
+    return found
