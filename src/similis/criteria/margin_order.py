@@ -104,30 +104,36 @@ def groco(scores: Tensor, relation: Rows, *, negatives: int = 10, steepness: flo
     values, real = positives_of(scores, relation)
     positives = values.masked_fill(~real, -ops.low(scores)).sort(-1).values
     strongest = ops.keep(scores, relation.negative).topk(min(negatives, scores.shape[-1])).values.flip(-1)
-    line = torch.cat([strongest, positives], -1)
-    padding = line.abs() >= -ops.low(scores)
-    places = torch.arange(line.shape[-1], device=line.device) < strongest.shape[-1]
-    mass = _mass_before(line.masked_fill(padding, 0.0), padding, places.to(line.dtype), steepness)
-    own = torch.where(places, mass, 1 - mass).clamp(1e-12, 1)
-    return ops.mean(-own.log(), ~padding)
+    before = relation.negative.sum(-1, keepdim=True).clamp_max(strongest.shape[-1])
+    length = before + real.sum(-1, keepdim=True)
+    joined = torch.cat([strongest, positives], -1)
+    place = torch.arange(joined.shape[-1], device=joined.device)
+    # Missing negatives pad the front: turn each line so that its items start at place 0.
+    line = joined.gather(-1, (place + strongest.shape[-1] - before) % joined.shape[-1])
+    line = line.masked_fill(place >= length, 0.0)
+    first_group = place < before
+    mass = _mass_before(line, length, first_group.to(line.dtype), steepness)
+    own = torch.where(first_group, mass, 1 - mass).clamp(1e-12, 1)
+    return ops.mean(-own.log(), place < length)
 
 
-def _mass_before(line: Tensor, padding: Tensor, places: Tensor, steepness: float) -> Tensor:
+def _mass_before(line: Tensor, length: Tensor, places: Tensor, steepness: float) -> Tensor:
     """``[..., s]``: the probability that each item of the line ends at one of ``places``.
 
-    The items are sorted forwards; then the places are carried backwards through the same soft swaps. Padding stands
-    at the ends of the line and never swaps.
+    The items are sorted forwards; then the places are carried backwards through the same soft swaps. A line of
+    ``length`` items passes that many layers, and never swaps with the padding after it.
     """
     size = line.shape[-1]
+    place = torch.arange(size, device=line.device)
     layers: list[tuple[slice, slice, Tensor]] = []
     for layer in range(size):
         first, second = slice(layer % 2, size - 1, 2), slice(layer % 2 + 1, size, 2)
         a, b = line[..., first], line[..., second]
-        fixed = padding[..., first] | padding[..., second]
+        fixed = (place[second] >= length) | (layer >= length)
         ordered = (torch.atan(steepness * (b - a)) / math.pi + 0.5).masked_fill(fixed, 1.0)
         layers.append((first, second, ordered))
         line = _swapped(line, first, second, ordered)
-    mass = places.expand(line.shape)
+    mass = places
     for first, second, ordered in reversed(layers):
         mass = _swapped(mass, first, second, ordered)
     return mass
@@ -159,9 +165,10 @@ class DynamicSoftMargin(nn.Module):
     Definition: mean over the batch's (positive, negative) pairs x = s_n - s_p of F(x) x, F the running cumulative
     histogram of x, constant to the gradient. In training each batch moves the histogram by ``momentum``.
 
-    Checked against DynamicSoftMarginLoss of pytorch-metric-learning, over two batches: equal values. There the
-    gradient also passes through the histogram's linear shares; here, as in the paper, F is a weight. Compares each
-    positive with all keys and holds ``[n, P, m]``.
+    Checked against DynamicSoftMarginLoss of pytorch-metric-learning on a first batch: equal values. There the
+    gradient also passes through the histogram's linear shares, and later batches are added as counts, so that
+    ``momentum`` is nearly 1 whatever is asked; here F is a weight, and a batch has the share ``momentum``. Compares
+    each positive with all keys and holds ``[n, P, m]``.
 
     Args:
         lowest: the smallest x that is told apart, -2 for unit vectors; the largest is -lowest.
