@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from similis.criteria import ops
 from similis.criteria.softmax import BOTH, RANKING
-from similis.criteria.softmax_terms import not_negative, own_terms
+from similis.criteria.softmax_terms import not_negative, own_terms, softplus
 from similis.errors import UserError
 from similis.registry import Source, register
 from similis.relation import Rows
@@ -125,7 +124,7 @@ def proxy_anchor(scores: Tensor, relation: Rows, *, margin: float = 0.1, scale: 
     attract = softplus(ops.logsumexp(scale * (margin - scores), relation.positive))
     repel = softplus(ops.drop(scale * (scores + margin), not_negative(relation)).logsumexp(-1))
     present = relation.positive.any(-1)
-    share = present.numel() / present.sum().clamp_min(1)
+    share = present.numel() / present.sum().clamp_min(1).to(scores.dtype)
     return attract * present * share + repel
 
 

@@ -84,7 +84,7 @@ def supcon(scores: Tensor, relation: Rows, *, temperature: float = 0.1, form: st
     if form == "out":
         return everything - Positives.of(scaled, relation).mean_score(scaled)
     if form == "in":
-        count = relation.positive.sum(-1).clamp_min(1)
+        count = relation.positive.sum(-1).clamp_min(1).to(scores.dtype)
         return everything - ops.logsumexp(scaled, relation.positive) + count.log()
     raise UserError(f"supcon takes form='out' or form='in', not {form!r}")
 

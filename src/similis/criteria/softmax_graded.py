@@ -6,11 +6,10 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from similis.criteria import ops
 from similis.criteria.softmax import BOTH, RANKING
-from similis.criteria.softmax_terms import Positives, known
+from similis.criteria.softmax_terms import Positives, known, softplus
 from similis.errors import UserError
 from similis.registry import Source, register
 from similis.relation import Rows

@@ -6,11 +6,10 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from similis.criteria import ops
 from similis.criteria.softmax import BOTH, RANKING, infonce
-from similis.criteria.softmax_terms import Positives, known, negative_count, negative_mass, not_negative
+from similis.criteria.softmax_terms import Positives, known, negative_count, negative_mass, not_negative, softplus
 from similis.registry import Source, register
 from similis.relation import Rows
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from similis.criteria import ops
 from similis.criteria.softmax import BOTH, RANKING, infonce
-from similis.criteria.softmax_terms import Positives, negative_count, negative_mass, not_negative, own_terms
+from similis.criteria.softmax_terms import Positives, negative_count, negative_mass, not_negative, own_terms, softplus
 from similis.registry import Source, register
 from similis.relation import Rows
 
@@ -167,7 +166,7 @@ def hard_negative(
     floor = (lowest / temperature - top).exp().clamp_min(torch.finfo(scores.dtype).tiny)
     corrected = ((drawn - top).exp() - prior * (own - top).exp()) / (1 - prior)
     mass = torch.maximum(corrected, floor).log() + top + negative_count(relation).to(scores.dtype).log()
-    return positives.mean(softplus(positives.beside(mass) - positives.take(scaled), threshold=50.0))
+    return positives.mean(softplus(positives.beside(mass) - positives.take(scaled)))
 
 
 @register(

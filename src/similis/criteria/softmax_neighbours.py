@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from similis.criteria import ops
 from similis.criteria.softmax import BOTH, RANKING
-from similis.criteria.softmax_terms import Positives, known, not_negative
+from similis.criteria.softmax_terms import Positives, known, not_negative, softplus
 from similis.registry import Source, register
 from similis.relation import Rows
 

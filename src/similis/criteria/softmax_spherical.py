@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from similis.criteria.softmax import BOTH, RANKING
-from similis.criteria.softmax_terms import Positives
+from similis.criteria.softmax_terms import Positives, softplus
 from similis.registry import Source, register
 from similis.relation import Rows
 
@@ -45,7 +45,7 @@ def z_loss(scores: Tensor, relation: Rows, *, a: float = 1.0, b: float = 3.0) ->
     mean, spread = _moments(scores, relation)
     positives = Positives.of(scores, relation)
     z = (positives.take(scores) - positives.beside(mean)) / positives.beside(spread)
-    return positives.mean(torch.nn.functional.softplus(a * (b - z)) / a)
+    return positives.mean(softplus(a * (b - z)) / a)
 
 
 def _moments(scores: Tensor, relation: Rows) -> tuple[Tensor, Tensor]:
