@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 #: Texts tokenised together at least: below, the call costs more than the tokens. No vector depends on it.
 _CHUNK = 512
-#: Tokens of one text summed at a time, which bounds memory on a text of any length.
-_TOKENS = 1 << 15
+#: Tokens of one text summed at a time, which bounds memory and rounding on a text of any length.
+_TOKENS = 4096
 
 
 class StaticEncoder(TextEncoder):
@@ -119,8 +119,10 @@ class StaticEncoder(TextEncoder):
         """Mean of the tokens' rows, ``[d]``, summed in the order of the text: its bits depend on it alone."""
         rows = np.asarray(ids, dtype=np.int32)
         total = self.weights.take(rows[:_TOKENS], axis=0).sum(axis=0)
-        for start in range(_TOKENS, len(rows), _TOKENS):
-            total += self.weights.take(rows[start : start + _TOKENS], axis=0).sum(axis=0)
+        if len(rows) > _TOKENS:  # partial sums meet in double: single precision would lose digits
+            steps = range(_TOKENS, len(rows), _TOKENS)
+            parts = (self.weights.take(rows[start : start + _TOKENS], axis=0).sum(axis=0) for start in steps)
+            total = sum(parts, start=total.astype(np.float64))
         return np.asarray(total / np.float32(len(rows)), dtype=np.float32)
 
     def save(self, folder: str | Path) -> None:

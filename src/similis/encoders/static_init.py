@@ -38,7 +38,7 @@ def initial_weights(
         vocabulary: rows of the result, the tokenizer's number of tokens.
 
     The scale is set so that the root mean square of all coordinates is 1, that of torch's EmbeddingBag, so one
-    learning rate serves every method. Tokens that the corpus lacks get small random vectors.
+    learning rate serves every method. A token that the corpus lacks counts as seen once.
 
     Raises:
         UserError: an unknown method, or token ids beyond ``vocabulary``.
@@ -63,9 +63,9 @@ def initial_weights(
 
 
 def inverse_document_frequency(tokenized: TokenizedTexts, vocabulary: int) -> NDArray[np.float32]:
-    """``log((N + 1) / (n + 0.5))`` of each token, float32 ``[vocabulary]``; above 0 for every token."""
-    found = tokenized.document_frequency(vocabulary)
-    return np.log((len(tokenized) + 1.0) / (np.minimum(found, len(tokenized)) + 0.5)).astype(np.float32)
+    """``log((N + 1) / (n + 0.5))`` of each token, float32 ``[vocabulary]``, above 0; unseen counts as seen once."""
+    found = np.maximum(tokenized.document_frequency(vocabulary), 1)
+    return np.log((max(1, len(tokenized)) + 1.0) / (found + 0.5)).astype(np.float32)
 
 
 def _lsa(
@@ -96,7 +96,8 @@ def tfidf(tokenized: TokenizedTexts, idf: NDArray[np.float32]) -> Any:
 
     ones = np.ones(len(tokenized.ids), dtype=np.float32)
     shape = (len(tokenized), len(idf))
-    matrix = scipy.sparse.csr_matrix((ones, tokenized.ids, tokenized.offsets), shape)
+    # a copy: merging repeated tokens rearranges the arrays in place
+    matrix = scipy.sparse.csr_matrix((ones, tokenized.ids, tokenized.offsets), shape, copy=True)
     matrix.sum_duplicates()
     matrix.data = (1 + np.log(matrix.data)) * idf[matrix.indices]
     norms = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())

@@ -26,7 +26,8 @@ class StaticModule(nn.Module):
 
     def __init__(self, weights: NDArray[np.float32] | Tensor, *, sparse: bool = True) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.as_tensor(weights).detach().clone().contiguous())
+        copied = weights.detach().clone() if isinstance(weights, Tensor) else torch.from_numpy(np.array(weights))
+        self.weight = nn.Parameter(copied.contiguous())
         self.sparse = sparse
 
     def forward(self, flat_ids: Tensor, offsets: Tensor) -> Tensor:
