@@ -133,9 +133,11 @@ def join(blocks: list[Rows]) -> Rows:
     """Rows side by side: the keys of every block become the keys of one row."""
     if len(blocks) == 1:
         return blocks[0]
+    guides = [b.guide for b in blocks if b.guide is not None]
     return Rows(
         given_grade=torch.cat([b.grade for b in blocks], -1),
         left_out=torch.cat([~b.known for b in blocks], -1),
+        guide=torch.cat(guides, -1) if len(guides) == len(blocks) else None,
         samples=blocks[0].samples,
         supervision=blocks[0].supervision,
     )

@@ -90,7 +90,7 @@ class Objective(nn.Module):
         self._settings = settings
         self.similarity = build(settings.get("similarity") or traits.get("similarity", "cosine"))
         self.keys = _keys(settings.get("keys") or traits.get("keys"))
-        self.miner = None if settings.get("miner") is None else bind("miner", settings["miner"])
+        self.miner = None if settings.get("miner") is None else bind("miner", settings["miner"]).build()
         made = self._criterion.build()
         self.criterion: Callable[[Tensor, Rows], Tensor] = made
         self.regularizers = nn.ModuleList([_Penalty(text) for text in _list(settings.get("regularizers", ()))])
