@@ -241,18 +241,18 @@ class Unpg(torch.nn.Module):
         proxies, pairs = scores[..., : self.classes], scores[..., self.classes :]
         apart = not_negative(relation)
         mass = ops.drop(proxies * self.scale, apart[..., : self.classes]).logsumexp(-1)
-        chosen = pairs[~apart[..., self.classes :]]
-        if chosen.numel():
-            chosen = chosen[self._within(chosen.detach())]
-            mass = torch.logaddexp(mass, (chosen * self.scale).logsumexp(0))
+        outside = apart[..., self.classes :]
+        if not bool(outside.all()):
+            outside = outside | self._beyond(pairs.detach(), outside)
+            mass = torch.logaddexp(mass, ops.drop(pairs * self.scale, outside).logsumexp((-2, -1)))
         return own_terms(scores, relation, changed=self._raised, mass=mass)
 
-    def _within(self, similarities: Tensor) -> Tensor:
-        """``[P]`` booleans: inside the whiskers."""
-        ordered = similarities.sort().values
-        lower, upper = ordered[int(0.25 * len(ordered))], ordered[int(0.75 * len(ordered))]
+    def _beyond(self, pairs: Tensor, outside: Tensor) -> Tensor:
+        """``[n, m]`` booleans: beyond the whiskers of the pairs that are not ``outside``."""
+        similarities = pairs[~outside]
+        lower, upper = (similarities.kthvalue(int(share * len(similarities)) + 1).values for share in (0.25, 0.75))
         reach = self.whisker * (upper - lower)
-        return (similarities <= upper + reach) & (similarities >= lower - reach)
+        return (pairs > upper + reach) | (pairs < lower - reach)
 
     def _raised(self, own: Tensor) -> Tensor:
         from similis.criteria.proxy_margin import plus_angle

@@ -14,11 +14,11 @@ from similis.relation import Rows
 
 def _hardened(scaled: Tensor, relation: Rows, hardness: float) -> Tensor:
     """``[...]``: log of the mean of exp(s_n) over negatives drawn in proportion to exp(hardness · s_n)."""
-    only = ops.drop(scaled, not_negative(relation))
+    # One masked copy serves both sums; its filling stays finite after the largest factor.
+    only = scaled.masked_fill(not_negative(relation), ops.low(scaled) / (1 + hardness))
     if hardness == 0:
         return only.logsumexp(-1) - negative_count(relation).to(scaled.dtype).log()
-    drawn = ops.drop(scaled * hardness, not_negative(relation)).logsumexp(-1)
-    return ops.drop(scaled * (1 + hardness), not_negative(relation)).logsumexp(-1) - drawn
+    return (only * (1 + hardness)).logsumexp(-1) - (only * hardness).logsumexp(-1)
 
 
 @register(
@@ -204,7 +204,9 @@ def contrastive_learning_penalty(
         ``[n]``.
     """
     scaled = scores / temperature
-    owners = relation.positive.sum(-2, keepdim=True)
-    own = scaled.masked_fill(~relation.positive, 0.0).sum(-2, keepdim=True) / owners.clamp_min(1)
-    penalty = ops.mean(softplus(scaled - own), relation.negative & (owners > 0))
-    return infonce(scores, relation, temperature=temperature) + weight * penalty
+    positives = Positives.of(scaled, relation)
+    owners = relation.positive.sum(-2)
+    own = scaled.new_zeros(owners.shape).index_add(0, positives.at % owners.shape[-1], positives.take(scaled))
+    crowded = softplus(scaled - own / owners.clamp_min(1))
+    penalty = ops.mean(crowded, relation.negative & (owners > 0))
+    return infonce(scaled, relation, temperature=1.0) + weight * penalty

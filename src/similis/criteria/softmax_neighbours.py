@@ -69,11 +69,15 @@ def look(scores: Tensor, relation: Rows, *, k: int = 20, temperature: float = 0.
         ``[...]``.
     """
     scaled = known(scores / temperature, relation)
+    near, at = scaled.topk(min(k, scaled.shape[-1]), -1)
+    same = relation.positive.gather(-1, at)
     with torch.no_grad():
-        nearest = scaled.topk(min(k, scaled.shape[-1]), -1).values[..., -1:]
-        own = ops.hardest(scaled, relation.positive).unsqueeze(-1)
-        near = (scaled >= nearest) | ((scaled >= own) & relation.positive)
-    return ops.logsumexp(scaled, near) - ops.logsumexp(scaled, near & relation.positive)
+        nearest = ops.keep(scaled, relation.positive).argmax(-1, keepdim=True)
+        absent = relation.positive.gather(-1, nearest) & ~same.any(-1, keepdim=True)
+    near = torch.cat([near, scaled.gather(-1, nearest)], -1)
+    same = torch.cat([same, absent], -1)
+    counted = torch.cat([torch.ones_like(at, dtype=torch.bool), absent], -1)
+    return ops.logsumexp(near, counted) - ops.logsumexp(near, same)
 
 
 @register(
