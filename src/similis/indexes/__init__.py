@@ -1,0 +1,18 @@
+"""Indexes: documents made searchable, in memory and as a folder.
+
+``folder`` has Index, the folder; ``building`` writes it, ``manifest`` checks it. Dense search: ``dense`` over ``exact``
+or ``approximate``, with ``reduction`` turning similarities into inner products and ``vectors`` the matrix on disk.
+BM25: ``lexical`` over ``postings``, with terms from ``analyzer``. ``store`` keeps the documents.
+
+Imports ``similis.search``, ``similis.encoders`` and ``similis.data`` (these two only when asked to read), NumPy, and
+faiss for approximate indexes; never torch. The command line, reports and the demo build on it.
+"""
+
+from similis.indexes.approximate import ApproximateIndex, choose
+from similis.indexes.dense import DenseRetriever
+from similis.indexes.exact import ExactIndex
+from similis.indexes.folder import Index
+from similis.indexes.lexical import LexicalRetriever
+from similis.indexes.store import Document
+
+__all__ = ["ApproximateIndex", "DenseRetriever", "Document", "ExactIndex", "Index", "LexicalRetriever", "choose"]

@@ -1,0 +1,117 @@
+"""Similarities as inner products, in NumPy alone: what is stored, what is searched with, what is reported.
+
+The maps are those of :mod:`similis.similarity`, which works on tensors; here they serve a search that must not load
+torch. For every similarity the order of inner products of ``query`` and ``key`` is the order of its scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from similis.errors import UserError, did_you_mean
+
+Vectors = NDArray[np.float32]
+
+#: Scores ``[c]`` of one mapped query ``[r]`` with stored keys ``[c, r]``.
+Scorer = Callable[[Vectors, Vectors], Vectors]
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """A similarity's exact reduction to an inner product.
+
+    Attributes:
+        name: the similarity's registered name.
+        query: ``[q, d]`` → ``[q, r]``, the vectors that are searched with.
+        key: ``[n, d]`` → ``[n, r]``, the vectors that are stored.
+        score: the similarity's own score by its definition, not by the product, so that it has no cancellation; its
+            summation order depends on the row alone, so that equal documents get equal scores.
+        squared: whether nearest in Euclidean distance, not largest in inner product, is the order of the keys
+            without their last coordinate (which then is their squared length).
+    """
+
+    name: str
+    query: Callable[[Vectors], Vectors]
+    key: Callable[[Vectors], Vectors]
+    score: Scorer
+    squared: bool = False
+
+
+def inner_products(query: Vectors, keys: Vectors) -> Vectors:
+    """``[r]``, ``[c, r]`` → ``[c]``, summed in double precision in an order that is the same for every row."""
+    return np.asarray((keys * query).sum(-1, dtype=np.float64), np.float32)
+
+
+def reduction(name: str) -> Reduction:
+    """The reduction of a similarity by name.
+
+    Raises:
+        UserError: the similarity is unknown, or has no reduction to an inner product here.
+    """
+    if name not in REDUCTIONS:
+        raise UserError(
+            f"similarity {name!r} cannot be searched as an inner product; an index knows "
+            f"{', '.join(REDUCTIONS)}{did_you_mean(name, REDUCTIONS)}"
+        )
+    return REDUCTIONS[name]
+
+
+def plain_query(query: Vectors) -> Vectors:
+    """The vector q out of its mapped form ``[2q, -1]·c``."""
+    return np.asarray(query[..., :-1] / (-2 * query[..., -1:]))
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    """Rows of length 1; a zero row stays zero."""
+    lengths = np.sqrt(np.square(vectors).sum(-1, keepdims=True))
+    return np.asarray(vectors / np.maximum(lengths, np.float32(1e-12)))
+
+
+def _itself(vectors: Vectors) -> Vectors:
+    return vectors
+
+
+def _centred(vectors: Vectors) -> Vectors:
+    return np.asarray(vectors - vectors.mean(-1, keepdims=True))
+
+
+def _power(vectors: Vectors) -> Vectors:
+    return np.asarray(np.square(vectors).sum(-1, keepdims=True))
+
+
+def _distance_key(vectors: Vectors) -> Vectors:
+    return np.concatenate([vectors, _power(vectors)], -1)
+
+
+def _distance_query(vectors: Vectors) -> Vectors:
+    return np.concatenate([2 * vectors, -np.ones_like(vectors[..., :1])], -1)
+
+
+def _squared_distance(query: Vectors, keys: Vectors) -> NDArray[np.float64]:
+    return np.asarray(np.square(keys[:, :-1] - query).sum(-1, dtype=np.float64))
+
+
+def _minus_distance(query: Vectors, keys: Vectors) -> Vectors:
+    return np.asarray(-np.sqrt(_squared_distance(plain_query(query), keys)), np.float32)
+
+
+def _ratio_query(vectors: Vectors) -> Vectors:
+    centred = _centred(vectors)
+    return np.asarray(_distance_query(centred) / np.maximum(_power(centred), np.float32(1e-12)))
+
+
+def _minus_ratio(query: Vectors, keys: Vectors) -> Vectors:
+    # The last coordinate is -1 / ‖q‖².
+    return np.asarray(_squared_distance(plain_query(query), keys) * np.float64(query[-1]), np.float32)
+
+
+REDUCTIONS = {
+    "cosine": Reduction("cosine", _unit, _unit, inner_products),
+    "dot": Reduction("dot", _itself, _itself, inner_products),
+    "euclidean": Reduction("euclidean", _distance_query, _distance_key, _minus_distance, squared=True),
+    "snr": Reduction("snr", _ratio_query, lambda v: _distance_key(_centred(v)), _minus_ratio, squared=True),
+}
