@@ -1,0 +1,13 @@
+"""Measures: each a vectorised function with a name one can say, such as ``nDCG@10``.
+
+``ranking/`` reads rankings with judgements, ``scored/`` scores with gold values, ``labelled/`` embeddings with
+classes. Imports only the base; ``evaluation`` and everything above may import it.
+"""
+
+from similis.metrics import ranking
+from similis.metrics.building import from_dicts
+from similis.metrics.family import FAMILIES, Family, Metric, measure
+from similis.metrics.parsing import parse, parse_all
+from similis.metrics.ranked import Ranked
+
+__all__ = ["FAMILIES", "Family", "Metric", "Ranked", "from_dicts", "measure", "parse", "parse_all", "ranking"]
