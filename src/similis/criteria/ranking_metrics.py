@@ -111,8 +111,8 @@ def approx_mrr(scores: Tensor, relation: Rows, *, temperature: float = 0.1) -> T
 def smooth_ap(scores: Tensor, relation: Rows, *, temperature: float = 0.01) -> Tensor:
     """1 - smooth average precision: 1 - mean_p (smooth rank of p among the positives / among all keys).
 
-    Equals pytorch-metric-learning's SmoothAPLoss where queries count among their own keys (``exclude_self=False``),
-    without its need for classes of equal size.
+    Equals pytorch-metric-learning's SmoothAPLoss where queries count among their own keys (``exclude_self=False``) and
+    there are as many classes as items of each; elsewhere that one groups the batch wrongly. Any class sizes will do.
 
     Args:
         scores: ``[..., m]``.
