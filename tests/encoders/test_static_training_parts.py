@@ -87,7 +87,7 @@ def test_row_adam_gives_each_row_the_adam_of_its_own_gradients_and_leaves_the_ot
     for step in range(8):
         rows = torch.tensor([[0, 3], [3, 1], [0, 0]][step % 3])  # a row may come twice in one gradient
         values = torch.randn(2, 3)
-        parameter.grad = torch.sparse_coo_tensor(rows[None], values, (5, 3))
+        parameter.grad = torch.sparse_coo_tensor(rows[None], values, (5, 3), check_invariants=True)
         optimiser.step()
         dense = parameter.grad.to_dense()
         for row in set(rows.tolist()):

@@ -21,7 +21,7 @@ def create(
     corpus_texts: Iterable[str] | None = None,
     seed: int = 0,
     vocab_size: int = 16_000,
-    tokenizer: str = "auto",
+    tokenizer: str = "bpe",
     initialisation: str = "auto",
     similarity_name: str = "cosine",
 ) -> Encoder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,19 +12,17 @@ from similis.errors import UserError, did_you_mean
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-KINDS = ("auto", "wordpiece", "bpe", "word")
+KINDS = ("bpe", "wordpiece", "word")
 UNKNOWN = "[UNK]"
 #: Characters that get a token of their own, the most frequent first; rarer ones become unknown.
 ALPHABET = 2000
-#: How the Unicode names of letters begin in scripts written without spaces between words.
-_UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
 
 
 def train_tokenizer(
     texts: Iterable[str],
     vocab_size: int = 16_000,
     *,
-    kind: str = "auto",
+    kind: str = "bpe",
     lowercase: bool = True,
     min_frequency: int = 2,
 ) -> Tokenizer:
@@ -37,8 +34,10 @@ def train_tokenizer(
     Args:
         texts: the corpus; an iterator is kept in memory, anything that can be read twice is not.
         vocab_size: most tokens in the vocabulary, :data:`UNKNOWN` included; a small corpus gives fewer.
-        kind: ``wordpiece``, ``bpe`` or ``word`` (no subwords); ``auto``: ``bpe`` for scripts written without
-            spaces, whose "words" are whole clauses, ``wordpiece`` for all others.
+        kind: ``bpe``, ``wordpiece`` or ``word`` (no subwords). Untrained retrieval with the first weights of
+            ``static_init`` over 15,000 docstrings (nDCG@10): 0.437, 0.426, 0.415, and over SciFact's abstracts
+            by title: 0.910, 0.911, 0.903; tokenising takes 0.16, 0.14 and 0.11 ms a docstring. Only ``bpe``
+            copes with scripts written without spaces, whose "words" are whole clauses.
         lowercase: fold case first.
         min_frequency: words (word) or pairs (wordpiece, bpe) seen less often are left out.
 
@@ -56,8 +55,6 @@ def train_tokenizer(
     characters = _characters(corpus, lowercase)
     if not characters:
         raise UserError("the texts to train a tokenizer on are empty; give texts with words in them")
-    if kind == "auto":
-        kind = "bpe" if unspaced_share(characters) > 0.3 else "wordpiece"
     letters = sorted(character for character, _ in _most_common(characters, ALPHABET))
     tokenizer, trainer = _parts(kind, letters, vocab_size, min_frequency)
     tokenizer.normalizer = _normalizer(lowercase)
@@ -153,10 +150,3 @@ def tokenizer_from(model: str | Path) -> Tokenizer:
         raise UserError(f"{file} is not a readable tokenizer ({error})") from None
     tokenizer.no_padding()
     return tokenizer
-
-
-def unspaced_share(characters: Counter[str]) -> float:
-    """The share, 0..1, of letters that belong to scripts written without spaces between words."""
-    letters = {c: n for c, n in characters.items() if c.isalpha()}
-    unspaced = sum(n for c, n in letters.items() if unicodedata.name(c, "").startswith(_UNSPACED))
-    return unspaced / max(1, sum(letters.values()))
