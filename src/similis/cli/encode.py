@@ -1,0 +1,29 @@
+"""``similis encode``: texts to vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from similis.cli.options import Json, Output, Quiet, Threads, show, start
+
+
+def encode(
+    model: Annotated[str, typer.Argument(help="A model folder, or a name on the hub.")],
+    texts: Annotated[Path, typer.Argument(help="A corpus file: JSONL, CSV, Parquet, ...")],
+    output: Output,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 32,
+    queries: Annotated[bool, typer.Option("--queries", help="Encode as queries, not documents.")] = False,
+    threads: Threads = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Encode a file of texts into a float32 .npy file; ids go beside it."""
+    start(quiet=quiet, threads=threads)
+    from similis.api import encode_file
+
+    result = encode_file(model, texts, output, batch_size=batch_size, queries=queries)
+    text = f"{result['count']} texts as {result['dimension']}-d vectors in {output} (ids in {result['ids']})"
+    show(result, text, as_json=as_json)

@@ -1,0 +1,41 @@
+"""``similis evaluate``: a model on data, or a run against judgements."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from similis.cli.options import Json, Quiet, Seed, Threads, show, start
+from similis.errors import UserError
+
+
+def evaluate(
+    model: Annotated[str | None, typer.Argument(help="A model or index folder, or a model's name.")] = None,
+    data: Annotated[Path | None, typer.Argument(help="A BEIR folder, or a file of pairs or labels.")] = None,
+    run: Annotated[Path | None, typer.Option("--run", help="TREC run file.")] = None,
+    qrels: Annotated[Path | None, typer.Option("--qrels", help="TREC or BEIR qrels file.")] = None,
+    metrics: Annotated[str | None, typer.Option("--metrics", help="As in nDCG@10,Recall@100.")] = None,
+    split: Annotated[str, typer.Option("--split", help="Which split of the data is judged.")] = "test",
+    per_query: Annotated[bool, typer.Option("--per-query", help="With the value of every query.")] = False,
+    save_run: Annotated[Path | None, typer.Option("--save-run", help="Write the TREC run here.")] = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure a model on data, or a run against judgements, each figure with a 95% interval."""
+    start(quiet=quiet, threads=threads)
+    from similis import api
+
+    wanted = None if metrics is None else [m.strip() for m in metrics.split(",") if m.strip()]
+    if run is not None or qrels is not None:
+        if run is None or qrels is None or model is not None:
+            raise UserError("a run is judged with both --run RUN and --qrels QRELS, and without a model")
+        report = api.evaluate_run_file(run, qrels, metrics=wanted, seed=seed)
+    elif model is None or data is None:
+        raise UserError("say what to judge: similis evaluate MODEL DATA, or similis evaluate --run RUN --qrels QRELS")
+    else:
+        report = api.evaluate(model, data, metrics=wanted, split=split, seed=seed, save_run=save_run)
+    show(report.as_dict(per_query=per_query), report.as_text(), as_json=as_json)

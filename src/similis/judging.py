@@ -1,0 +1,128 @@
+"""Judging a model on data: which figures the data's supervision calls for, and how the model gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from similis.errors import UserError
+
+if TYPE_CHECKING:
+    from similis.data import Retrieval
+    from similis.evaluation import Report
+    from similis.search import Retriever
+
+RANKING = ("nDCG@10", "MRR@10", "Recall@100", "MAP@100", "Success@10")
+Metrics = str | Sequence[str] | None
+
+
+def evaluate(
+    model: Any,
+    data: str | Path,
+    *,
+    metrics: Metrics = None,
+    split: str = "test",
+    seed: int = 0,
+    save_run: Path | None = None,
+) -> Report:
+    """Measure a model on data, each figure with a 95% interval.
+
+    Args:
+        model: an encoder, a model folder or name, an index folder, or anything with ``search(texts, k)``.
+        data: a BEIR folder (nDCG and the like), scored pairs (Spearman), labelled pairs (average precision), labelled
+            texts (recall@1, MAP@R), or pairs (each anchor among all positives). A folder of splits is read at
+            ``split``.
+        metrics: figures to give; None: those usual for the supervision.
+        split: which split is judged.
+        seed: of the bootstrap.
+        save_run: where to write the ranking as a TREC run.
+
+    Raises:
+        UserError: data or model cannot be read, or a metric needs what the data lacks.
+    """
+    from similis import data as readers
+
+    path = Path(data)
+    if (path / "corpus.jsonl").exists() or (path / "corpus.jsonl.gz").exists():
+        return _judge_retrieval(model, readers.retrieval(path, split), metrics, seed, save_run)
+    read = readers.read(path, split=split) if path.is_dir() else readers.read(path)
+    if read.supervision in ("pairs", "triplets"):
+        return _judge_retrieval(model, _pairs_as_retrieval(read), metrics, seed, save_run)
+    if save_run is not None:
+        raise UserError(f"a run ranks documents, and {path} has {read.supervision}: leave --save-run out")
+    encoder = _encoder(model)
+    if read.supervision in ("scored_pairs", "labeled_pairs"):
+        return _judge_scores(encoder, read, metrics, seed)
+    if read.supervision == "labels":
+        return _judge_labels(encoder, read, metrics, seed)
+    raise UserError(f"{path} has texts only: there is nothing to judge a model by; give pairs, labels or judgements")
+
+
+def evaluate_run_file(run: Path, qrels: Path, *, metrics: Metrics = None, seed: int = 0) -> Report:
+    """Judge a TREC run file by TREC or BEIR judgements."""
+    from similis.data import trec
+    from similis.evaluation import evaluate_run
+
+    return evaluate_run(trec.read_run(run), trec.read_qrels(qrels), metrics or RANKING, seed)
+
+
+def _judge_retrieval(
+    model: Any, data: Retrieval | _Pairs, metrics: Metrics, seed: int, save_run: Path | None
+) -> Report:
+    from similis.evaluation import evaluate_run
+    from similis.metrics import parse_all
+
+    chosen = parse_all(metrics or RANKING, ["ranking"])
+    depth = max([metric.depth or 1000 for metric in chosen])
+    retriever = _retriever(model, data.corpus.ids, data.corpus.texts)
+    hits = retriever.search(list(data.queries.texts), min(depth, max(1, len(data.corpus.ids))))
+    run = {
+        query: dict(zip(hit.ids, hit.scores.tolist(), strict=True))
+        for query, hit in zip(data.queries.ids, hits, strict=True)
+    }
+    if save_run is not None:
+        from similis.data.trec import write_run
+
+        write_run(run, save_run)
+    return evaluate_run(run, data.qrels, chosen, seed)
+
+
+def _retriever(model: Any, ids: Sequence[str], texts: Sequence[str]) -> Retriever:
+    from similis.indexes import DenseRetriever, Index
+    from similis.indexes.manifest import is_index
+
+    if hasattr(model, "search"):
+        return model  # type: ignore[no-any-return]
+    if isinstance(model, str | Path) and is_index(Path(model)):
+        return Index.open(model)
+    return DenseRetriever.build(_encoder(model), ids, texts)
+
+
+def _encoder(model: Any) -> Any:
+    from similis.encoders import load
+
+    return load(model) if isinstance(model, str | Path) else model
+
+
+class _Texts:
+    def __init__(self, ids: list[str], texts: list[str]) -> None:
+        self.ids, self.texts = ids, texts
+
+
+class _Pairs:
+    """Pairs read as retrieval: every anchor among all distinct positives."""
+
+    def __init__(self, queries: _Texts, corpus: _Texts, qrels: Mapping[str, Mapping[str, int]]) -> None:
+        self.queries, self.corpus, self.qrels = queries, corpus, qrels
+
+
+def _pairs_as_retrieval(data: Any) -> _Pairs:
+    anchors = {text: f"q{i}" for i, text in enumerate(dict.fromkeys(data.column("anchor")))}
+    positives = {text: f"d{i}" for i, text in enumerate(dict.fromkeys(data.column("positive")))}
+    qrels: dict[str, dict[str, int]] = {}
+    for anchor, positive in zip(data.column("anchor"), data.column("positive"), strict=True):
+        qrels.setdefault(anchors[anchor], {})[positives[positive]] = 1
+    return _Pairs(
+        _Texts(list(anchors.values()), list(anchors)), _Texts(list(positives.values()), list(positives)), qrels
+    )
