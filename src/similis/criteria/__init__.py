@@ -6,7 +6,9 @@ where it has parameters to learn. Traits of a registration:
 - ``needs``: ``"positive"`` and/or ``"negative"``: rows without them contribute zero;
 - ``sorts``: it sorts each row;
 - ``whole``: it reads the whole matrix ``[n, m]`` at once instead of row by row;
-- ``keys``: the key source it is made for (``"proxies"``).
+- ``keys``: the key source it is made for (``"proxies"``, ``"centroids"``), the objective's default;
+- ``similarity``, ``directions``: the defaults of those settings;
+- ``surrogate_gradient``: its gradient is defined by itself, not as the derivative of its value.
 """
 
 from similis.criteria import (
@@ -33,6 +35,7 @@ from similis.criteria import (
     softmax_learned,
     softmax_negatives,
     softmax_neighbours,
+    softmax_noisy,
     softmax_robust,
     softmax_spherical,
     transport,
@@ -62,6 +65,7 @@ __all__ = [
     "softmax_learned",
     "softmax_negatives",
     "softmax_neighbours",
+    "softmax_noisy",
     "softmax_robust",
     "softmax_spherical",
     "transport",

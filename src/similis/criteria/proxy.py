@@ -6,11 +6,14 @@ import torch
 from torch import Tensor
 
 from similis.criteria import ops
-from similis.criteria.softmax import BOTH, RANKING
+from similis.criteria.softmax import BOTH, LABELLED
 from similis.criteria.softmax_terms import not_negative, own_terms, softplus
 from similis.errors import UserError
 from similis.registry import Source, register
 from similis.relation import Rows
+
+#: Similarities whose quartiles are taken exactly; their rank in a sample of as many is off by 0.1% of it.
+MANY = 1 << 17
 
 
 def by_class(scores: Tensor, relation: Rows) -> tuple[Tensor, Rows]:
@@ -35,7 +38,7 @@ def by_class(scores: Tensor, relation: Rows) -> tuple[Tensor, Rows]:
     "criterion",
     "normalized_softmax",
     source=Source("Classification is a Strong Baseline for Deep Metric Learning", "Zhai and Wu", 2019),
-    accepts=RANKING,
+    accepts=LABELLED,
     family="proxy",
     needs=BOTH,
     keys="proxies",
@@ -64,7 +67,7 @@ def normalized_softmax(scores: Tensor, relation: Rows, *, temperature: float = 0
     source=Source(
         "ProxyNCA++: Revisiting and Revitalizing Proxy Neighborhood Component Analysis", "Teh, DeVries and Taylor", 2020
     ),
-    accepts=RANKING,
+    accepts=LABELLED,
     family="proxy",
     needs=BOTH,
     keys="proxies",
@@ -97,7 +100,7 @@ def proxy_nca(scores: Tensor, relation: Rows, *, scale: float = 9.0, exclude_own
     "criterion",
     "proxy_anchor",
     source=Source("Proxy Anchor Loss for Deep Metric Learning", "Kim, Kim, Cho and Kwak", 2020),
-    accepts=RANKING,
+    accepts=LABELLED,
     family="proxy",
     keys="proxies",
     directions="k2q",
@@ -134,7 +137,7 @@ def proxy_anchor(scores: Tensor, relation: Rows, *, margin: float = 0.1, scale: 
     source=Source(
         "SoftTriple Loss: Deep Metric Learning Without Triplet Sampling", "Qian, Shang, Sun, Hu, Li and Jin", 2019
     ),
-    accepts=RANKING,
+    accepts=LABELLED,
     family="proxy",
     needs=BOTH,
     keys="proxies(per_class=10)",
@@ -169,7 +172,7 @@ def soft_triple(
     "criterion",
     "p2sgrad",
     source=Source("P2SGrad: Refined Gradients for Optimizing Deep Face Models", "Zhang et al.", 2019),
-    accepts=RANKING,
+    accepts=LABELLED,
     family="proxy",
     keys="proxies",
 )
@@ -198,7 +201,7 @@ def p2sgrad(scores: Tensor, relation: Rows) -> Tensor:
         "Jung, Lee and Oh",
         2022,
     ),
-    accepts=RANKING,
+    accepts=LABELLED,
     family="proxy",
     needs=BOTH,
     keys="proxies_and_batch",
@@ -242,17 +245,19 @@ class Unpg(torch.nn.Module):
         apart = not_negative(relation)
         mass = ops.drop(proxies * self.scale, apart[..., : self.classes]).logsumexp(-1)
         outside = apart[..., self.classes :]
-        if not bool(outside.all()):
-            outside = outside | self._beyond(pairs.detach(), outside)
+        similarities = pairs.detach()[~outside]
+        if len(similarities):
+            lowest, highest = self._whiskers(similarities)
+            outside = outside | (pairs > highest) | (pairs < lowest)
             mass = torch.logaddexp(mass, ops.drop(pairs * self.scale, outside).logsumexp((-2, -1)))
         return own_terms(scores, relation, changed=self._raised, mass=mass)
 
-    def _beyond(self, pairs: Tensor, outside: Tensor) -> Tensor:
-        """``[n, m]`` booleans: beyond the whiskers of the pairs that are not ``outside``."""
-        similarities = pairs[~outside]
-        lower, upper = (similarities.kthvalue(int(share * len(similarities)) + 1).values for share in (0.25, 0.75))
+    def _whiskers(self, similarities: Tensor) -> tuple[Tensor, Tensor]:
+        """The range of ``[P]`` similarities that are kept; very many are sampled evenly for their quartiles."""
+        sample = similarities[:: 1 + len(similarities) // MANY]
+        lower, upper = (sample.kthvalue(int(share * len(sample)) + 1).values for share in (0.25, 0.75))
         reach = self.whisker * (upper - lower)
-        return (pairs > upper + reach) | (pairs < lower - reach)
+        return lower - reach, upper + reach
 
     def _raised(self, own: Tensor) -> Tensor:
         from similis.criteria.proxy_margin import plus_angle

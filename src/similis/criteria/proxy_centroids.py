@@ -8,13 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from similis.criteria import ops
-from similis.criteria.softmax import BOTH
+from similis.criteria.softmax import BOTH, LABELLED
 from similis.criteria.softmax_terms import Positives, not_negative, own_terms
 from similis.errors import UserError
 from similis.registry import Source, register
 from similis.relation import Rows
-
-LABELLED = ("labels", "hierarchy")
 
 
 @register(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from similis.criteria.proxy import by_class
-from similis.criteria.softmax import BOTH, RANKING
+from similis.criteria.softmax import BOTH, LABELLED
 from similis.criteria.softmax_terms import Positives, negative_mass, own_terms
 from similis.errors import UserError
 from similis.registry import Source, register
@@ -39,7 +39,7 @@ def times_angle(cosine: Tensor, times: int) -> Tensor:
     "criterion",
     "cosface",
     source=Source("CosFace: Large Margin Cosine Loss for Deep Face Recognition", "Wang et al.", 2018),
-    accepts=RANKING,
+    accepts=LABELLED,
     family="proxy",
     needs=BOTH,
     keys="proxies",
@@ -67,7 +67,7 @@ def cosface(scores: Tensor, relation: Rows, *, margin: float = 0.35, scale: floa
     source=Source(
         "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", "Deng, Guo, Xue and Zafeiriou", 2019
     ),
-    accepts=RANKING,
+    accepts=LABELLED,
     family="proxy",
     needs=BOTH,
     keys="proxies",
@@ -99,7 +99,7 @@ def arcface(scores: Tensor, relation: Rows, *, margin: float = 28.6, scale: floa
         "Deng, Guo, Liu, Gong and Zafeiriou",
         2020,
     ),
-    accepts=RANKING,
+    accepts=LABELLED,
     family="proxy",
     needs=BOTH,
     keys="proxies(per_class=3)",
@@ -130,7 +130,7 @@ def subcenter_arcface(scores: Tensor, relation: Rows, *, margin: float = 28.6, s
     "criterion",
     "sphereface",
     source=Source("SphereFace: Deep Hypersphere Embedding for Face Recognition", "Liu et al.", 2017),
-    accepts=RANKING,
+    accepts=LABELLED,
     family="proxy",
     needs=BOTH,
     keys="proxies",
@@ -166,7 +166,7 @@ def sphereface(scores: Tensor, relation: Rows, *, margin: int = 4, scale: float 
     "criterion",
     "large_margin_softmax",
     source=Source("Large-Margin Softmax Loss for Convolutional Neural Networks", "Liu, Wen, Yu and Yang", 2016),
-    accepts=RANKING,
+    accepts=LABELLED,
     family="proxy",
     needs=BOTH,
     keys="proxies",
@@ -194,7 +194,7 @@ def large_margin_softmax(scores: Tensor, relation: Rows, *, margin: int = 4, sca
     "criterion",
     "curricularface",
     source=Source("CurricularFace: Adaptive Curriculum Learning Loss for Deep Face Recognition", "Huang et al.", 2020),
-    accepts=RANKING,
+    accepts=LABELLED,
     family="proxy",
     needs=BOTH,
     keys="proxies",
@@ -243,7 +243,7 @@ class CurricularFace(nn.Module):
     source=Source(
         "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", "Deng, Guo, Xue and Zafeiriou", 2019
     ),
-    accepts=RANKING,
+    accepts=LABELLED,
     family="proxy",
     needs=BOTH,
     keys="proxies",

@@ -12,6 +12,8 @@ from similis.relation import Rows
 
 RANKING = ("pairs", "triplets", "labels", "graded", "hierarchy")
 BOTH = ("positive", "negative")
+#: What class proxies and centroids need.
+LABELLED = ("labels", "hierarchy")
 
 
 @register(

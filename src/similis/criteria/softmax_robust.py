@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from similis.criteria.softmax import BOTH, RANKING
+from similis.criteria.softmax import BOTH, LABELLED, RANKING
 from similis.criteria.softmax_terms import negative_count, own_terms
 from similis.registry import Source, register
 from similis.relation import Rows
@@ -113,7 +113,7 @@ def ldr(scores: Tensor, relation: Rows, *, temperature: float = 0.05, margin: fl
     "criterion",
     "harmonic",
     source=Source("Harmonic Loss Trains Interpretable AI Models", "Baek et al.", 2025),
-    accepts=RANKING,
+    accepts=LABELLED,
     family="proxy",
     needs=BOTH,
     keys="proxies",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from similis.criteria.softmax import BOTH, RANKING
+from similis.criteria.softmax import BOTH, LABELLED
 from similis.criteria.softmax_terms import Positives, softplus
 from similis.registry import Source, register
 from similis.relation import Rows
@@ -19,7 +19,7 @@ from similis.relation import Rows
         "de Brébisson and Vincent",
         2016,
     ),
-    accepts=RANKING,
+    accepts=LABELLED,
     family="proxy",
     needs=BOTH,
     keys="proxies",
@@ -69,7 +69,7 @@ def _moments(scores: Tensor, relation: Rows) -> tuple[Tensor, Tensor]:
         "de Brébisson and Vincent",
         2016,
     ),
-    accepts=RANKING,
+    accepts=LABELLED,
     family="proxy",
     needs=BOTH,
     keys="proxies",
@@ -99,7 +99,7 @@ def spherical_softmax(scores: Tensor, relation: Rows, *, epsilon: float = 1e-3) 
         "de Brébisson and Vincent",
         2016,
     ),
-    accepts=RANKING,
+    accepts=LABELLED,
     family="proxy",
     needs=BOTH,
     keys="proxies",
