@@ -4,7 +4,17 @@
 base; ``diagnostics``, ``cli`` and ``report`` may import it.
 """
 
+from similis.evaluation.comparison import Comparison, compare_all, compare_reports
 from similis.evaluation.report import Report, Score
 from similis.evaluation.runs import evaluate_arrays, evaluate_ranked, evaluate_run
 
-__all__ = ["Report", "Score", "evaluate_arrays", "evaluate_ranked", "evaluate_run"]
+__all__ = [
+    "Comparison",
+    "Report",
+    "Score",
+    "compare_all",
+    "compare_reports",
+    "evaluate_arrays",
+    "evaluate_ranked",
+    "evaluate_run",
+]

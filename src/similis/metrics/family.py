@@ -83,6 +83,11 @@ class Metric:
         """The kind of data the measure reads: ``ranking``, ``scores``, ``labels``, …"""
         return self.family.needs
 
+    @property
+    def depth(self) -> int | None:
+        """How many results of each query the measure reads; None where it reads all."""
+        return self.cutoff if isinstance(self.cutoff, int) else None
+
     def compute(self, data: Any, **extra: Any) -> Any:
         """The measure's values on ``data``: ``[Q]`` with NaN where undefined for a ranking, else a number."""
         arguments: dict[str, Any] = {**self.family.params, **dict(self.params), **extra}
