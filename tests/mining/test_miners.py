@@ -88,7 +88,8 @@ def test_noise_is_uniform_and_its_own_for_each_row_key_and_seed() -> None:
     assert abs(float(first.var()) - 1 / 12) < 0.002
     assert float(torch.corrcoef(torch.stack([first.flatten(), second.flatten()]))[0, 1].abs()) < 0.02
     assert float(torch.corrcoef(first)[torch.triu(torch.ones(300, 300), 1).bool()].abs().mean()) < 0.06
-    assert len(first.unique()) == first.numel()
+    # 23 bits: of 90,000 numbers about 480 meet another by chance.
+    assert len(first.unique()) > first.numel() - 700
 
 
 def test_random_negatives_choose_every_negative_equally_often() -> None:

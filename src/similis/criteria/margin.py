@@ -213,6 +213,8 @@ def tiered(scores: Tensor, relation: Rows, *, margin: float = 0.2) -> Tensor:
     Returns:
         ``[...]``.
     """
+    if relation.given_grade is None:
+        return _by_sorting(scores, relation, margin, "all", "all")
     grade = relation.grade.to(scores.dtype)
     shifted, order = (scores - margin * grade).sort(-1)
     grade = grade.gather(-1, order)

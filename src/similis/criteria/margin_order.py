@@ -200,7 +200,11 @@ class DynamicSoftMargin(nn.Module):
         """Move the histogram towards this batch's, each term shared between its two nearest nodes."""
         if not bool(kept.any()):
             return
-        share, index = position[kept].to(self.histogram.dtype) - cell[kept], cell[kept]
-        nodes = torch.zeros_like(self.histogram).index_add_(0, index, 1 - share).index_add_(0, index + 1, share)
+        share, index = (position - cell).masked_fill_(~kept, 0.0).flatten(), cell.flatten()
+        lower = torch.bincount(index, kept.flatten().to(share.dtype) - share, self.bins)
+        upper = torch.bincount(index, share, self.bins)
+        nodes = torch.zeros_like(self.histogram)
+        nodes[:-1] += lower
+        nodes[1:] += upper
         momentum = self.momentum if bool(self.histogram.any()) else 1.0
         self.histogram.lerp_(nodes / nodes.sum(), momentum)

@@ -148,8 +148,8 @@ def contextual(
     the mean squared error of w to the class indicator, ``spread`` x (mean score - mean_similarity)², and for the
     rest the mean of the margin violations (nonzero ones) of positives and negatives.
 
-    Checked against the authors' published code in a loop, values and surrogate gradients. Three products of
-    ``[n, n]`` matrices: O(n³) arithmetic. It reads the row of key j, so the keys must be the queries.
+    Checked against the authors' published code in a loop, values and surrogate gradients. The products of
+    ``[n, n]`` neighbourhoods are sparse, O(k n²). It reads the row of key j, so the keys must be the queries.
 
     Args:
         scores: ``[n, n]`` cosines, with those of each item with itself on the diagonal.
@@ -183,13 +183,49 @@ def contextual(
 def _contextual_similarity(scores: Tensor, k: int, tolerance: float, slope: float) -> Tensor:
     nearest = scores.detach().topk(k).values
     near = _step(scores - nearest[:, -1:] + tolerance, slope)
-    far = 1 - near
-    shared = (near @ near.mT) / near.detach().sum(1, keepdim=True)
-    absent = (far @ far.mT) / far.detach().sum(1, keepdim=True).clamp_min(1)
+    size = near.sum(1)
+    overlap = _product(near, near.mT)
+    # The complements' overlap, (1 - N) (1 - N)ᵀ, without a second product.
+    outside = len(near) - size.unsqueeze(1) - size + overlap
+    size = size.detach().unsqueeze(1)
+    shared, absent = overlap / size, outside / (len(near) - size).clamp_min(1)
     half = _step(scores - nearest[:, max(k // 2, 1) - 1].unsqueeze(1) + tolerance, slope)
     reciprocal = half * half.mT
-    averaged = (reciprocal @ ((shared + absent) / 2 * near)) / reciprocal.sum(1, keepdim=True).clamp_min(1)
+    averaged = _product(reciprocal, (shared + absent) / 2 * near) / reciprocal.sum(1, keepdim=True).clamp_min(1)
     return (averaged + averaged.mT) / 2
+
+
+class _Product(torch.autograd.Function):
+    """A matrix product whose factors, or whose gradient, are mostly zeros."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b)
+        return _sparse_matmul(a, b)
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = ctx.saved_tensors
+        return _sparse_matmul(outer[0], b.mT), _sparse_matmul(a.mT, outer[0])
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    made: Tensor = _Product.apply(a, b)  # type: ignore[no-untyped-call]
+    return made
+
+
+def _sparse_matmul(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b``, as a sparse product where a factor has few entries: neighbourhoods have k of n."""
+    few = a.numel() // 20
+    product: Tensor = a @ b if min(int(a.count_nonzero()), int(b.count_nonzero())) >= few else _with_few(a, b, few)
+    return product
+
+
+def _with_few(a: Tensor, b: Tensor, few: int) -> Any:
+    # The dense factor is read row by row: a transposed view would be read across its rows, ten times slower.
+    if int(a.count_nonzero()) < few:
+        return torch.sparse.mm(a.to_sparse(), b.contiguous())
+    return torch.sparse.mm(b.mT.to_sparse(), a.mT.contiguous()).mT.contiguous()
 
 
 def _step(x: Tensor, slope: float) -> Tensor:

@@ -20,8 +20,11 @@ def lowest(scores: Tensor, mask: Tensor) -> Tensor:
 
 def top(scores: Tensor, mask: Tensor, k: int, skip: int = 0) -> Tensor:
     """``[..., m]`` booleans: the kept pairs ranked ``skip + 1`` to ``skip + k`` by score."""
-    reach = min(k + skip, scores.shape[-1])
-    index = ops.keep(scores, mask).topk(reach).indices[..., skip:]
+    kept = ops.keep(scores, mask)
+    if k == 1 and skip == 0:
+        index = kept.argmax(-1, keepdim=True)
+    else:
+        index = kept.topk(min(k + skip, scores.shape[-1])).indices[..., skip:]
     return torch.zeros_like(mask).scatter(-1, index, True) & mask
 
 

@@ -69,11 +69,11 @@ def distance_weighted(
         UserError: an unknown kind of score.
     """
     cosine = one_of("score", score, ("cosine", "euclidean")) == "cosine"
-    distances = (2 - 2 * scores.double()).clamp_min(0).sqrt() if cosine else -scores.double()
+    distances = (2 - 2 * scores).clamp_min_(0).sqrt_() if cosine else -scores
     negatives = relation.negative & (distances < furthest)
-    bounded = distances.clamp(nearest, 2 - 1e-6)
-    weight = (2 - dimension) * bounded.log() - (dimension - 3) / 2 * torch.log1p(-bounded.square() / 4)
-    return relation.where(relation.positive | top(weight + gumbel(relation, seed), negatives, k))
+    squares = distances.square().clamp_(nearest**2, 4 - 1e-5)
+    weight = squares.log().mul_((2 - dimension) / 2).sub_(squares.mul_(-0.25).log1p_().mul_((dimension - 3) / 2))
+    return relation.where(relation.positive | top(weight.add_(gumbel(relation, seed)), negatives, k))
 
 
 @register(
@@ -105,7 +105,9 @@ def uniform_histogram(
         seed: of the choice.
     """
     order = uniform(relation, seed)
-    positives = _thinned(scores, relation.positive, bins, positives_per_bin, order)
+    index, real = ops.gather_positives(relation.positive)
+    kept = _thinned(scores.gather(-1, index), real, bins, positives_per_bin, order.gather(-1, index))
+    positives = torch.zeros_like(relation.positive).scatter(-1, index, kept) & relation.positive
     return relation.where(positives | _thinned(scores, relation.negative, bins, negatives_per_bin, order))
 
 
@@ -113,8 +115,9 @@ def _thinned(scores: Tensor, mask: Tensor, bins: int, most: int, order: Tensor) 
     """The kept pairs, at most ``most`` of each cell, those of the lowest ``order`` first."""
     low = ops.easiest(scores, mask).unsqueeze(-1)
     width = (ops.hardest(scores, mask).unsqueeze(-1) - low).clamp_min(torch.finfo(scores.dtype).tiny)
-    cell = ((scores - low) / width * bins).floor().clamp(0, bins - 1).masked_fill(~mask, bins)
-    ranked, index = (cell.double() + order).sort(-1)
-    cells = ranked.floor()
+    cell = ((scores - low) / width * bins).floor().clamp_(0, bins - 1).masked_fill_(~mask, bins)
+    # The order stays clear of 1, where float32 would round a large cell's number up to the next cell.
+    ranked, index = (cell.float() + order * 0.99).sort(-1)
+    cells = ranked.floor_()
     rank = torch.arange(cells.shape[-1], device=cells.device) - torch.searchsorted(cells, cells)
     return torch.zeros_like(mask).scatter(-1, index, rank < most) & mask
