@@ -30,7 +30,7 @@ def prototypical(scores: Tensor, relation: Rows, *, temperature: float = 1.0) ->
 
     Definition: -log(exp(s_y/τ) / Σ_c exp(s_c/τ)), s_c = -‖q - centroid_c‖². The own centroid is that of the other
     items of the class (leave one out), so each item of a balanced batch is a query once; with separate keys
-    (a support set) the centroids are the keys'. Checked against the paper's equations 1 and 2.
+    (a support set) the centroids are the keys' and the loss is the paper's for one episode.
 
     Args:
         scores: ``[..., m]``.
@@ -67,9 +67,9 @@ class _Affine(nn.Module):
 class AngularPrototypical(_Affine):
     """Softmax cross-entropy over w cos(q, centroid) + b, w and b learnt: the prototypical loss on angles.
 
-    Definition: the paper's equation 7, w > 0 kept as the exponential of a parameter. The paper takes one item of a
-    class as query and the others as its centroid; here each item is the query in turn. b cancels in the softmax
-    and is there for scoring. Checked against the authors' public implementation.
+    Definition: cross-entropy of softmax(w cos(q, c) + b), w > 0 kept as the exponential of a parameter. The paper
+    takes one item of a class as query and the others as its centroid; here each item is the query in turn. b
+    cancels in the softmax and is there for scoring. Checked against the authors' public implementation.
 
     Args:
         scale: w at the start.
@@ -97,7 +97,7 @@ class Ge2e(_Affine):
     """Each item against all centroids of the batch, its own computed without it, as softmax or contrast.
 
     Definition: S_c = w cos(e, c) + b, w > 0; softmax form -S_y + log Σ_c exp S_c, contrast form
-    1 - σ(S_y) + max_{c≠y} σ(S_c). Checked against the paper's equations 5 to 9. (The paper sums over the items; the
+    1 - σ(S_y) + max_{c≠y} σ(S_c). Checked against a public implementation. (The paper sums over the items; the
     reduction says mean or sum here.)
 
     Args:

@@ -253,7 +253,7 @@ def combined_margin(
 ) -> Tensor:
     """The three margins at once: the own angle multiplied and enlarged, its cosine lowered.
 
-    Definition: own logit α(cos(m₁θ + m₂) - m₃), the paper's equation 4; with m₁ = 1, m₂ = 0 it is CosFace, with
+    Definition: own logit α(cos(m₁θ + m₂) - m₃), the paper's united form; with m₁ = 1, m₂ = 0 it is CosFace, with
     m₁ = 1, m₃ = 0 ArcFace without the line past π - m₂.
 
     Args:

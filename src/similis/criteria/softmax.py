@@ -142,7 +142,7 @@ def nt_xent(scores: Tensor, relation: Rows, *, temperature: float = 0.07) -> Ten
 
     One log-sum-exp over the negatives serves every positive, so no (positive, negative) list is made. Equals
     pytorch-metric-learning's NTXentLoss where every row has as many positives (that one averages over pairs, so
-    rows of many positives weigh more); with one positive it is SimCLR's equation 1.
+    rows of many positives weigh more); with one positive it is SimCLR's loss.
 
     Args:
         scores: ``[..., m]``.
@@ -168,7 +168,7 @@ def decoupled_softmax(scores: Tensor, relation: Rows, *, temperature: float = 0.
 
     Definition: -Σ_p w_p log(exp(s_p/τ) / (exp(s_p/τ) + Σ_n exp(s_n/τ))), w the grades divided by their sum.
 
-    Checked against the paper's decoupled softmax, where the grades are 1: unlike InfoNCE with many positives,
+    The paper's decoupled softmax has grades of 1. Unlike InfoNCE with many positives,
     a positive already ranked above the negatives is not pushed down for the others' sake.
 
     Args:
@@ -194,9 +194,9 @@ def decoupled_softmax(scores: Tensor, relation: Rows, *, temperature: float = 0.
 def n_pair(scores: Tensor, relation: Rows) -> Tensor:
     """log(1 + Σ_n exp(s_n - s_p)) on inner products, averaged over the positives.
 
-    Definition: the paper's equation 6; with pairs (one positive a query, the others' positives as negatives) it is
-    the softmax cross-entropy of pytorch-metric-learning's NPairsLoss. The paper adds an L2 penalty on the
-    embeddings, which is a regularizer here.
+    Definition: mean over p of log(1 + Σ_n exp(s_n - s_p)); with pairs (one positive a query, the others' positives
+    as negatives) it is the softmax cross-entropy of pytorch-metric-learning's NPairsLoss. The paper adds an L2
+    penalty on the embeddings, which is a regularizer here.
 
     Args:
         scores: ``[..., m]`` inner products.

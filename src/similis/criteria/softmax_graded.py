@@ -34,8 +34,8 @@ def generalized_contrastive(
     Definition: 1/|P| Σ_p w(g_p) · -log(exp(s_p/τ) / Σ_{known k} exp(s_k/τ)); w(g) is g ("linear"), √g ("sqrt"),
     log₂(1 + g) ("log") or 1 ("constant", which is InfoNCE).
 
-    Checked against the paper: a score-to-weight function multiplies the cross-entropy of each query-document pair.
-    Fields (title and image) are mixed before scoring, by the encoder.
+    Checked against the paper's abstract: a score-to-weight function multiplies the cross-entropy of each
+    query-document pair. Fields (title and image) are mixed before scoring, by the encoder.
 
     Args:
         scores: ``[..., m]``.
@@ -81,7 +81,7 @@ def cwcl(scores: Tensor, relation: Rows, *, temperature: float = 0.05) -> Tensor
 
     The frozen tower's cosine is the relation's guide, or the teacher's score; with neither the grade itself is the
     weight, and an identity relation gives InfoNCE. The paper uses it in the frozen modality's direction
-    and InfoNCE in the other. Checked against the paper's equations 2 and 3.
+    and InfoNCE in the other. Checked: with an identity for the weights it is InfoNCE.
 
     Args:
         scores: ``[..., m]``.
@@ -120,7 +120,7 @@ def soft_topk(scores: Tensor, relation: Rows, *, k: int = 5, temperature: float 
     Definition: z_j = σ(s_j/τ + t) with t such that Σ_{known} z_j = k; the loss is 1/|P| Σ_p -log z_p.
 
     The threshold t is found by safeguarded Newton steps without a graph, and a last step with one carries its
-    exact derivative (implicit function theorem). Checked against the paper's description, whose operator
+    exact derivative (implicit function theorem). Checked against the paper's abstract, whose operator
     is a monotone function shifted to sum to k; the sigmoid is our choice of that function. With k not
     below the number of known keys every membership would be 1; k is then that number less one half.
 

@@ -27,7 +27,7 @@ class Clip(nn.Module):
     """Both-sided softmax cross-entropy with a learnt temperature.
 
     Definition: :func:`infonce` of e^t · s, averaged over queries→keys and keys→queries; t starts at -log τ and e^t
-    is kept at or below ``most``, as in the paper's section 2.5.
+    is kept at or below ``most``.
 
     Args:
         temperature: τ at the start, in units of the score.
@@ -55,8 +55,9 @@ class Clip(nn.Module):
 class SigLip(nn.Module):
     """Logistic loss of every pair by itself, with a learnt scale and bias: no softmax over the batch.
 
-    Definition: -Σ_{known k} log σ(z_k (e^t s_k + b)), z = 1 for positives and -1 for negatives. Checked against the
-    paper's algorithm 1: t starts at log 10, b at -10, the sum runs over the keys and the mean over the queries.
+    Definition: -Σ_{known k} log σ(z_k (e^t s_k + b)), z = 1 for positives and -1 for negatives. Checked against
+    public copies of the paper's algorithm 1: t starts at log 10, b at -10, the sum runs over the keys and the mean
+    over the queries.
 
     Args:
         scale: e^t at the start.

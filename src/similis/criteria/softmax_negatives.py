@@ -76,7 +76,7 @@ def hn_nce(
 def decoupled_contrastive(scores: Tensor, relation: Rows, *, temperature: float = 0.1) -> Tensor:
     """Softmax without the positive in the denominator, so that easy negatives do not switch it off (DCL).
 
-    Definition: mean over p of -s_p/τ + log Σ_n exp(s_n/τ), the paper's equation 6. May be below zero.
+    Definition: mean over p of -s_p/τ + log Σ_n exp(s_n/τ). May be below zero.
 
     Args:
         scores: ``[..., m]``.
@@ -107,7 +107,7 @@ def debiased_contrastive(
     Definition: mean over p of -log(exp(s_p/τ) / (exp(s_p/τ) + N g)) with
     g = max(exp(lowest/τ), (mean_n exp(s_n/τ) - π mean_p exp(s_p/τ)) / (1 - π)), N the number of negatives.
 
-    Checked against the authors' public implementation (its tau_plus is π here) and the paper's equation 8.
+    Checked against the authors' implementation as public repositories carry it (its tau_plus is π here).
 
     Args:
         scores: ``[..., m]``.
@@ -143,7 +143,8 @@ def hard_negative(
 
     Definition: g there becomes (Σ_n u_n exp(s_n/τ) - π mean_p exp(s_p/τ)) / (1 - π), u_n ∝ exp(β s_n/τ), Σ u = 1.
 
-    Checked against the authors' public implementation; β = 0 is the debiased loss, π = 0 and β = 0 the plain one.
+    Checked against the authors' implementation as public repositories carry it; β = 0 is the debiased loss, π = 0
+    and β = 0 the plain one.
 
     Args:
         scores: ``[..., m]``.

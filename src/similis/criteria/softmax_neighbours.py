@@ -56,7 +56,7 @@ def look(scores: Tensor, relation: Rows, *, k: int = 20, temperature: float = 0.
     Definition: -log(Σ_{p in N_k} exp(s_p/τ) / Σ_{j in N_k} exp(s_j/τ)), N_k the k highest known keys and the
     nearest positive, which is added where none is among them so that the logarithm is defined.
 
-    A class may keep several modes: positives outside the neighbourhood are not pulled. Checked against the paper's
+    A class may keep several modes: positives outside the neighbourhood are not pulled. Checked against the abstract's
     description (weighted leave-one-out kNN error); keys may come from a memory queue.
 
     Args:
@@ -163,7 +163,7 @@ def sgns(scores: Tensor, relation: Rows) -> Tensor:
     """Skip-gram with negative sampling: logistic loss of the context word and of the sampled noise words.
 
     Definition: -Σ_p log σ(s_p) - Σ_n log σ(-s_n) on inner products; the noise words are the given negatives, drawn
-    from the unigram distribution to the power 3/4. Checked against the paper's equation 4.
+    from the unigram distribution to the power 3/4.
 
     Args:
         scores: ``[..., m]``.

@@ -29,9 +29,9 @@ from similis.relation import Rows
 class EarlyLearning(nn.Module):
     """Cross-entropy pulled towards what the model itself said of the sample so far, before it memorises its label.
 
-    Definition: -log p_y + λ log(1 - ⟨p, t⟩), t ← β t + (1 - β) p a moving average for each sample (updated before it
-    is used, not differentiated), p clamped to 1e-4..1 - 1e-4 as in the authors' public implementation, which was
-    checked, as was the paper's equation 6. May be below zero. Rows whose relation names no sample use p for t.
+    Definition: -log p_y + λ log(1 - ⟨p, t⟩), t ← β t + (1 - β) p a moving average for each sample (updated before
+    it is used, not differentiated), p clamped to 1e-4..1 - 1e-4. Checked against public copies of the authors'
+    code. May be below zero. Rows whose relation names no sample use p for t.
 
     Args:
         temperature: τ > 0 of the softmax, in units of the score.
@@ -90,7 +90,7 @@ def symmetric_cross_entropy(
     """Cross-entropy and its reverse, which wrong labels cannot make large.
 
     Definition: mean over p of -α log p_p - β A (1 - p_p): the reverse cross-entropy -Σ p log q of a one-hot q whose
-    log 0 is A < 0. Checked against the paper's equations 5 and 7.
+    log 0 is A < 0. Checked against public implementations, which clamp q at about e^A.
 
     Args:
         scores: ``[..., m]``.
@@ -130,7 +130,7 @@ def error_norm_truncation(
 
     Definition: InfoNCE where ‖p - q‖₂ ≤ threshold, else 0; p the softmax over known keys, q the target. The norm
     is between 0 and √2: only a confident contradiction comes near √2, where the loss alone also drops rows that
-    are merely undecided. Use it after a warm-up with plain InfoNCE. Checked against the paper's definition.
+    are merely undecided. Use it after a warm-up with plain InfoNCE. Checked against summaries of the paper.
 
     Args:
         scores: ``[..., m]``.
@@ -160,8 +160,8 @@ def sampled_softmax(scores: Tensor, relation: Rows, *, temperature: float = 0.05
     """InfoNCE with each key's score lowered by the log of how often it is drawn (logQ correction).
 
     Definition: :func:`infonce` of s_k/τ - log q_k, q the relation's pair weight: popular items, drawn as in-batch
-    negatives more often than chance, are not pushed down for it. Without weights it is InfoNCE. Checked against the
-    paper's equation 3.
+    negatives more often than chance, are not pushed down for it. Without weights it is InfoNCE.
+    Checked by drawing: it is the full softmax in the limit.
 
     Args:
         scores: ``[..., m]``.
@@ -198,7 +198,7 @@ def asymmetric_focal(
     """Logistic loss of each pair that looks away from easy ones, from easy (and suspect) negatives more.
 
     Definition: -Σ_p (1 - π_p)^γ⁺ log π_p - Σ_n ν_n^γ⁻ log(1 - ν_n), π = σ(s/τ + b), ν = max(π - m, 0). Equal focus
-    and m = 0 give the focal loss of Lin et al. 2017. Checked against the paper's equations 4 to 7.
+    and m = 0 give the focal loss of Lin et al. 2017. Checked against public implementations.
 
     Args:
         scores: ``[..., m]``.

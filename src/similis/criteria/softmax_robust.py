@@ -23,7 +23,7 @@ def comp_sum(scores: Tensor, relation: Rows, *, tempering: float = 1.5, temperat
     """The comp-sum family: cross-entropy at t = 1, generalised cross-entropy for 1 < t < 2, 1 - p at t = 2.
 
     Definition: with u = Σ_n exp((s_n - s_p)/τ), mean over p of ((1 + u)^(1-t) - 1)/(1 - t), log(1 + u) at t = 1.
-    t = 0 is the sum-exponential loss u itself. Checked against the paper's equation 4.
+    t = 0 is the sum-exponential loss u itself. Checked at t = 1 and t = 2, cross-entropy and 1 - p.
 
     Args:
         scores: ``[..., m]``.
@@ -58,7 +58,7 @@ def comp_sum(scores: Tensor, relation: Rows, *, tempering: float = 1.5, temperat
 def generalized_cross_entropy(scores: Tensor, relation: Rows, *, q: float = 0.7, temperature: float = 0.05) -> Tensor:
     """(1 - p^q)/q of the positive's softmax probability p: between cross-entropy (q → 0) and 1 - p (q = 1).
 
-    It is :func:`comp_sum` at t = 1 + q. Checked against the paper's equation 6.
+    It is :func:`comp_sum` at t = 1 + q.
 
     Args:
         scores: ``[..., m]``.
@@ -125,7 +125,7 @@ def harmonic(scores: Tensor, relation: Rows, *, exponent: float = 16.0) -> Tenso
     Definition: -log(d_p^-n / Σ_k d_k^-n), d the Euclidean distance to each proxy, n the harmonic exponent (the
     paper takes about the square root of the dimension).
 
-    The scores are minus squared distances, so n log d = (n/2) log(-s). Checked against the paper's section 2.
+    The scores are minus squared distances, so n log d = (n/2) log(-s). Checked against public implementations.
 
     Args:
         scores: ``[..., m]`` minus squared distances.

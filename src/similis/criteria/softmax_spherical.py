@@ -30,7 +30,7 @@ def z_loss(scores: Tensor, relation: Rows, *, a: float = 1.0, b: float = 3.0) ->
 
     Definition: (1/a) log(1 + exp(a (b - z_p))), z_p = (s_p - mean_k s_k)/std_k s_k over the known keys.
 
-    Invariant to shift and scale of the scores. Checked against the paper's definition (the population standard
+    Invariant to shift and scale of the scores. Checked against a published summary (the population standard
     deviation; a and b its two parameters).
 
     Args:
@@ -78,7 +78,7 @@ def _moments(scores: Tensor, relation: Rows) -> tuple[Tensor, Tensor]:
 def spherical_softmax(scores: Tensor, relation: Rows, *, epsilon: float = 1e-3) -> Tensor:
     """Cross-entropy of probabilities proportional to squared scores.
 
-    Definition: mean over p of -log((s_p² + ε) / Σ_{known k} (s_k² + ε)). Checked against the paper's equation 6.
+    Definition: mean over p of -log((s_p² + ε) / Σ_{known k} (s_k² + ε)). Checked against a public implementation.
 
     Args:
         scores: ``[..., m]``.
@@ -108,8 +108,8 @@ def spherical_softmax(scores: Tensor, relation: Rows, *, epsilon: float = 1e-3) 
 def taylor_softmax(scores: Tensor, relation: Rows) -> Tensor:
     """Cross-entropy of probabilities proportional to 1 + s + s²/2, the exponential's second-order expansion.
 
-    Definition: mean over p of -log(f(s_p) / Σ_{known k} f(s_k)), f(s) = 1 + s + s²/2 ≥ 1/2. Checked against
-    the paper's equation 7.
+    Definition: mean over p of -log(f(s_p) / Σ_{known k} f(s_k)), f(s) = 1 + s + s²/2 ≥ 1/2. Checked against a
+    public implementation.
 
     Args:
         scores: ``[..., m]``.

@@ -90,7 +90,7 @@ class Equiangular(_Fixed):
     """Fixed unit vectors, one a class, all pairs as near to orthogonal as the dimension allows: no head to learn.
 
     The largest |cosine| is 0 up to d classes and about that of a random code made optimal beyond. Predict by the
-    nearest vector. Checked against the paper: |cosine| of all pairs below a bound, vectors frozen.
+    nearest vector. As in the paper: |cosine| of all pairs below a bound, vectors frozen.
 
     Args:
         classes: number of classes. None: taken from the training data.
