@@ -14,7 +14,6 @@ from similis.criteria.ranking_ops import (
     one_of,
     soft_ranks,
 )
-from similis.criteria.ranking_pairwise import ORDERED
 from similis.registry import Source, register
 from similis.relation import Rows
 
@@ -123,9 +122,9 @@ def _kl(p: Tensor, q: Tensor, kept: Tensor) -> Tensor:
         "Schlatt, Fröbe, Scells, Zhuang, Koopman, Zuccon, Stein, Potthast and Hagen",
         2025,
     ),
-    accepts=ORDERED,
+    accepts=("teacher", "graded", "scored", "hierarchy"),
     family="distillation",
-    pairwise=True,
+    each_key=True,
     sorts=True,
 )
 def adr_mse(scores: Tensor, relation: Rows, *, temperature: float = 1.0) -> Tensor:

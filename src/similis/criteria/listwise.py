@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from similis.criteria import ops
-from similis.criteria.ranking_ops import grade_places, known_scores
+from similis.criteria.ranking_ops import grade_places, known_scores, running_logsumexp
 from similis.criteria.ranking_pairwise import ORDERED
 from similis.criteria.softmax import RANKING
 from similis.registry import Source, register
@@ -76,17 +78,46 @@ def poly1_softmax(scores: Tensor, relation: Rows, *, epsilon: float = 1.0, tempe
     return entropy + epsilon * (1 - (log_share.exp() * target).sum(-1))
 
 
-def log_tails(scores: Tensor, relation: Rows) -> Tensor:
-    """``[..., m]``: for each key, log Σ exp over the known keys of its grade and below."""
+@dataclass
+class Ladder:
+    """The keys of each row by rising grade (or as they stand, where the relation is binary): fields ``[..., m]``.
+
+    Attributes:
+        own: their scores.
+        tails: log Σ exp over the known keys of their grade and below.
+        ordered: whether a key is known and above some other.
+        known: whether it is known.
+        higher: known keys of a higher grade.
+        equal: known keys of the same grade, itself among them.
+    """
+
+    own: Tensor
+    tails: Tensor
+    ordered: Tensor
+    known: Tensor
+    higher: Tensor
+    equal: Tensor
+
+
+def ladder(scores: Tensor, relation: Rows) -> Ladder:
+    """Scores by rising grade with the denominators of Plackett-Luce: one sort of the grades, none if binary."""
     logits = known_scores(scores, relation)
     if relation.given_grade is None:
         every, rest = logits.logsumexp(-1, keepdim=True), ops.logsumexp(scores, relation.negative).unsqueeze(-1)
-        return torch.where(relation.positive, every, rest)
+        tails = torch.where(relation.positive, every, rest)
+        return Ladder(scores, tails, relation.ordered, relation.known, *grade_places(relation))
     # keys left out come last, where they add nothing to the running sums of those before
-    rising = relation.grade.masked_fill(~relation.known, float("inf")).contiguous()
-    line, order = rising.sort(dim=-1, stable=True)
-    sums = logits.gather(-1, order).logcumsumexp(-1)
-    return sums.gather(-1, torch.searchsorted(line, rising, right=True) - 1)
+    line, order = relation.grade.masked_fill(~relation.known, float("inf")).sort(-1)
+    own, known = logits.gather(-1, order), relation.known.gather(-1, order)
+    places = torch.arange(line.shape[-1], device=line.device).expand_as(order)
+    begins = torch.ones_like(known)
+    begins[..., 1:] = line[..., 1:] != line[..., :-1]
+    first = places.masked_fill(~begins, 0).cummax(-1).values
+    ends = begins.roll(-1, -1)
+    last = places.masked_fill(~ends, line.shape[-1]).flip(-1).cummin(-1).values.flip(-1)
+    tails = running_logsumexp(own).gather(-1, last)
+    higher = known.sum(-1, keepdim=True) - 1 - last
+    return Ladder(own, tails, known & (line > line[..., :1]), known, higher, last - first + 1)
 
 
 @register(
@@ -113,8 +144,8 @@ def list_mle(scores: Tensor, relation: Rows, *, temperature: float = 1.0) -> Ten
     Returns:
         ``[...]``.
     """
-    scaled = scores / temperature
-    return ops.total(log_tails(scaled, relation) - scaled, relation.ordered)
+    found = ladder(scores / temperature, relation)
+    return ops.total(found.tails - found.own, found.ordered)
 
 
 @register(
@@ -142,15 +173,15 @@ def p_list_mle(scores: Tensor, relation: Rows, *, temperature: float = 1.0) -> T
     Returns:
         ``[...]``.
     """
-    scaled = scores / temperature
-    higher, equal = grade_places(relation)
-    count = relation.known.sum(-1, keepdim=True).to(scores.dtype)
+    found = ladder(scores / temperature, relation)
+    count = found.known.sum(-1, keepdim=True).to(scores.dtype)
     # weights over 2^n, so that nothing overflows: 2^-r - 2^-n, whose sum over places h+1..h+t is closed
-    before, after = torch.exp2(-higher.to(scores.dtype)), torch.exp2(-(higher + equal).to(scores.dtype))
-    weight = (before - after) / equal.clamp_min(1) - torch.exp2(-count)
+    before = torch.exp2(-found.higher.to(scores.dtype))
+    after = torch.exp2(-(found.higher + found.equal).to(scores.dtype))
+    weight = (before - after) / found.equal.clamp_min(1) - torch.exp2(-count)
     whole = 1 - torch.exp2(-count) * (count + 1)
     share = weight / torch.where(whole > 0, whole, torch.ones_like(whole))
-    return ops.total((log_tails(scaled, relation) - scaled) * share, relation.ordered)
+    return ops.total((found.tails - found.own) * share, found.ordered)
 
 
 @register(
@@ -178,5 +209,5 @@ def rank_n_contrast(scores: Tensor, relation: Rows, *, temperature: float = 2.0)
     Returns:
         ``[...]``.
     """
-    scaled = scores / temperature
-    return ops.mean(log_tails(scaled, relation) - scaled, relation.known)
+    found = ladder(scores / temperature, relation)
+    return ops.mean(found.tails - found.own, found.known)

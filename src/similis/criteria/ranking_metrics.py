@@ -11,6 +11,7 @@ from torch import Tensor
 from similis.criteria import ops
 from similis.criteria.ranking_ops import (
     chosen,
+    cuts,
     discounts,
     gains,
     hard_ranks,
@@ -43,7 +44,7 @@ def _positive_ranks(scores: Tensor, relation: Rows, temperature: float) -> tuple
     accepts=RANKING,
     family="ranking",
     needs=("positive",),
-    pairwise=True,
+    each_positive=True,
 )
 def approx_ndcg(
     scores: Tensor, relation: Rows, *, temperature: float = 0.1, k: int | None = None, gain: str = "exponential"
@@ -75,7 +76,7 @@ def approx_ndcg(
     accepts=RANKING,
     family="ranking",
     needs=("positive",),
-    pairwise=True,
+    each_positive=True,
 )
 def approx_mrr(scores: Tensor, relation: Rows, *, temperature: float = 0.1) -> Tensor:
     """1 - the reciprocal smooth rank, averaged over the positives by grade: 1 - Σ_p g_p / r̂_p / Σ_p g_p.
@@ -106,7 +107,7 @@ def approx_mrr(scores: Tensor, relation: Rows, *, temperature: float = 0.1) -> T
     accepts=RANKING,
     family="ranking",
     needs=("positive", "negative"),
-    pairwise=True,
+    each_positive=True,
 )
 def smooth_ap(scores: Tensor, relation: Rows, *, temperature: float = 0.01) -> Tensor:
     """1 - smooth average precision: 1 - mean_p (smooth rank of p among the positives / among all keys).
@@ -135,7 +136,7 @@ def smooth_ap(scores: Tensor, relation: Rows, *, temperature: float = 0.01) -> T
     accepts=RANKING,
     family="ranking",
     needs=("positive", "negative"),
-    pairwise=True,
+    each_positive=True,
 )
 def recall_at_k(
     scores: Tensor,
@@ -246,7 +247,7 @@ class _SortedGain(torch.autograd.Function):
     family="ranking",
     needs=("positive",),
     sorts=True,
-    pairwise=True,
+    each_positive=True,
 )
 def neural_ndcg(
     scores: Tensor, relation: Rows, *, temperature: float = 1.0, k: int | None = 10, gain: str = "exponential"
@@ -303,15 +304,16 @@ def _distances_to_all(scores: Tensor, known: Tensor) -> Tensor:
     accepts=RANKING,
     family="ranking",
     needs=("positive", "negative"),
-    sorts=True,
+    each_positive=True,
     surrogate_gradient=True,
 )
 def blackbox_ap(scores: Tensor, relation: Rows, *, step: float = 4.0, margin: float = 0.02) -> Tensor:
     """1 - average precision at the true ranks, differentiated as a black box (RaMBO).
 
-    The value is exact; the gradient of the ranks is that of their linear interpolation with a step λ, which costs a
-    second sort. Positives are lowered and negatives raised by half the margin first. Checked against the paper's
-    algorithm 1 and section 4.2 (there ranks of -scores, here of scores, hence the sign).
+    The value is exact; the gradient of the ranks is that of their linear interpolation with a step λ: only positives
+    move, so counting whom they overtake replaces the second sort. Positives are lowered and negatives raised by half
+    the margin first. Checked against the paper's algorithm 1 and section 4.2 (there ranks of -scores, here of scores,
+    hence the sign).
 
     Args:
         scores: ``[..., m]``.
@@ -325,15 +327,31 @@ def blackbox_ap(scores: Tensor, relation: Rows, *, step: float = 4.0, margin: fl
     half = torch.where(relation.positive, -margin / 2, margin / 2).to(scores.dtype)
     shifted = known_scores(scores.detach() + half, relation)
     index, real = ops.gather_positives(relation.positive)
-    ranks = hard_ranks(shifted).to(scores.dtype)
-    own, own_scores = chosen(ranks, index), ops.keep(chosen(shifted, index), real)
-    among = hard_ranks(own_scores).to(scores.dtype)
+    own_scores = ops.keep(chosen(shifted, index), real)
+    own, among = _ranks_in(shifted, own_scores), hard_ranks(own_scores).to(scores.dtype)
     precision = ops.mean(among / own, real)
     # the loss 1 - mean(among / own) by each of the two ranks, both black boxes
     share = real.to(scores.dtype) / real.sum(-1, keepdim=True).clamp_min(1)
     by_own, by_among = share * among / own.square(), -share / own
-    moved = hard_ranks(shifted.scatter_add(-1, index, step * by_own)).to(scores.dtype)
-    moved_among = hard_ranks(own_scores + step * by_among).to(scores.dtype)
-    gradient = (moved - ranks).masked_fill(~relation.known, 0.0)
-    gradient = gradient.scatter_add(-1, index, (moved_among - among).masked_fill(~real, 0.0)) / step
-    return with_gradient(1 - precision, scores, gradient)
+    moved_scores = own_scores + step * by_own
+    moved = shifted.scatter(-1, index, torch.where(real, moved_scores, chosen(shifted, index)))
+    gradient = _overtaken(shifted, own_scores, moved_scores).masked_fill_(relation.positive, 0.0)
+    change = _ranks_in(moved, moved_scores) - own + hard_ranks(own_scores + step * by_among) - among
+    gradient.scatter_add_(-1, index, change.masked_fill(~real, 0.0))
+    return with_gradient(1 - precision, scores, gradient.masked_fill_(~relation.known, 0.0) / step)
+
+
+def _ranks_in(scores: Tensor, own: Tensor) -> Tensor:
+    """Ranks ``[..., P]`` of scores ``own`` among ``scores`` ``[..., m]``: 1 + how many are higher."""
+    counts = [(scores.unsqueeze(-2) > own[..., cut].unsqueeze(-1)).sum(-1) for cut in cuts(scores, own.shape[-1])]
+    return torch.cat(counts, -1).to(scores.dtype) + 1
+
+
+def _overtaken(scores: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """``[..., m]``: by how many ranks each key falls when ``before`` ``[..., P]`` rise to ``after``."""
+    fallen = torch.zeros_like(scores)
+    for cut in cuts(scores, before.shape[-1]):
+        keys = scores.unsqueeze(-2)
+        overtakes = (after[..., cut].unsqueeze(-1) > keys) & (before[..., cut].unsqueeze(-1) <= keys)
+        fallen += overtakes.sum(-2)
+    return fallen

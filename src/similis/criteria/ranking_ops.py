@@ -131,6 +131,17 @@ def with_gradient(value: Tensor, scores: Tensor, gradient: Tensor) -> Tensor:
     return value + (carried - carried.detach())
 
 
+def running_logsumexp(values: Tensor) -> Tensor:
+    """``[..., m]`` → ``[..., m]``: log Σ_{j ≤ i} exp of each place and those before it.
+
+    A running sum in float64, several times faster than ``logcumsumexp`` and its backward pass; exact where the row
+    spans less than 600 units, and finite with a zero gradient below that.
+    """
+    top = values.detach().amax(-1, keepdim=True)
+    running = (values - top).double().exp().cumsum(-1).clamp_min(1e-280)
+    return running.log().to(values.dtype) + top
+
+
 def hard_ranks(scores: Tensor) -> Tensor:
     """``[..., m]`` → ``[..., m]`` integers: 1 for the highest score; ties in the order given."""
     order = scores.detach().argsort(dim=-1, descending=True, stable=True)

@@ -49,7 +49,7 @@ def _logistic(difference: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
     accepts=ORDERED,
     family="ranking",
     needs=("ordered",),
-    pairwise=True,
+    each_positive=True,
 )
 def ranknet(
     scores: Tensor, relation: Rows, *, sigma: float = 1.0, k: int | None = None, weighting: str = "none"
@@ -98,7 +98,7 @@ def ranknet(
     accepts=RANKING,
     family="ranking",
     needs=("positive", "ordered"),
-    pairwise=True,
+    each_positive=True,
     sorts=True,
 )
 def lambda_rank(
@@ -149,7 +149,7 @@ def lambda_rank(
     accepts=RANKING,
     family="ranking",
     needs=("positive", "ordered"),
-    pairwise=True,
+    each_positive=True,
     sorts=True,
 )
 def lambda_loss(
@@ -227,7 +227,7 @@ def lambda_loss(
     accepts=RANKING,
     family="ranking",
     needs=("positive", "ordered"),
-    pairwise=True,
+    each_positive=True,
 )
 def arp_loss(scores: Tensor, relation: Rows, *, bound: int = 2, sigma: float = 1.0) -> Tensor:
     """Bound on the average relevance position Σ g_i r_i / Σ g_i by logistic losses.
@@ -274,7 +274,7 @@ def arp_loss(scores: Tensor, relation: Rows, *, bound: int = 2, sigma: float = 1
     accepts=ORDERED,
     family="ranking",
     needs=("ordered",),
-    pairwise=True,
+    each_positive=True,
 )
 def rank_hinge(scores: Tensor, relation: Rows, *, margin: float = 1.0, by_grade: bool = False) -> Tensor:
     """Mean hinge [margin - (s_i - s_j)]_+ over the pairs graded i > j: ranking SVM's loss.
@@ -312,7 +312,7 @@ def rank_hinge(scores: Tensor, relation: Rows, *, margin: float = 1.0, by_grade:
     accepts=ORDERED,
     family="ranking",
     needs=("ordered",),
-    pairwise=True,
+    each_positive=True,
 )
 def fidelity(
     scores: Tensor, relation: Rows, *, temperature: float = 1.0, target_temperature: float | None = None

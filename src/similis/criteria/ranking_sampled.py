@@ -218,7 +218,7 @@ def _neighbour_change(metric: str, relevant: Tensor, relation: Rows, places: Ten
     positional=True,
     sampled=True,
     sorts=True,
-    pairwise=True,
+    each_positive=True,
 )
 def stochastic_rank(
     scores: Tensor,

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from similis.criteria import ops
+from similis.criteria.ranking_ops import running_logsumexp
 from similis.registry import Source, register
 from similis.relation import Rows
 
@@ -60,7 +61,7 @@ def cosent(scores: Tensor, relation: Rows, *, temperature: float = 0.05) -> Tens
     grade, order = grade.sort(dim=-1, stable=True)
     real = relation.known.gather(-1, order)
     sorted_scores = scaled.gather(-1, order)
-    lower = torch.logcumsumexp(ops.keep(sorted_scores, real), -1)
+    lower = running_logsumexp(ops.keep(sorted_scores, real))
     first = torch.searchsorted(grade.contiguous(), grade.contiguous())
     below = lower.gather(-1, (first - 1).clamp_min(0))
     pairs = torch.where(real & (first > 0), below - sorted_scores, ops.low(scores))

@@ -54,9 +54,9 @@ def pearson(scores: Tensor, relation: Rows) -> Tensor:
     "criterion",
     "spearman",
     source=Source("The Proof and Measurement of Association between Two Things", "Spearman", 1904),
-    accepts=ORDERED,
+    accepts=("scored", "labeled_pairs", "graded", "teacher", "hierarchy"),
     family="regression",
-    pairwise=True,
+    each_key=True,
     sorts=True,
 )
 def spearman(scores: Tensor, relation: Rows, *, temperature: float = 0.05) -> Tensor:
