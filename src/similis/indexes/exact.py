@@ -6,8 +6,6 @@ compared with each query's running k-th best score and only the few survivors ar
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -61,9 +59,9 @@ class ExactIndex:
         positions = np.empty((len(queries), k), np.int64)
         for start in range(0, len(queries), QUERIES):
             block = queries[start : start + QUERIES]
-            candidates = _candidates(self.vectors, block, k, self._slack(block))
-            for row, found in enumerate(candidates, start):
-                scores[row], positions[row] = rescore(self.vectors, queries[row], found, k, score)
+            rows, found = _candidates(self.vectors, block, k, self._slack(block))
+            part = slice(start, start + len(block))
+            scores[part], positions[part] = _rescored(self.vectors, block, rows, found, k, score)
         return scores, positions
 
     def _slack(self, queries: Vectors) -> Vectors:
@@ -111,8 +109,23 @@ def rescore(vectors: Vectors, query: Vectors, found: Positions, k: int, score: S
     return scores[order], found[order]
 
 
-def _candidates(vectors: Vectors, queries: Vectors, k: int, slack: Vectors) -> list[Positions]:
-    """For each query the positions, rising, whose product comes within ``slack`` of the k-th best."""
+def _rescored(
+    vectors: Vectors, queries: Vectors, rows: Positions, found: Positions, k: int, score: Scorer
+) -> tuple[Vectors, Positions]:
+    """``[q, k]`` scores and positions of the best of ``found`` ``[c]``, candidates of the queries ``rows`` ``[c]``."""
+    scores = np.empty(len(rows), np.float32)
+    size = max(1, SCORES // queries.shape[1])
+    for start in range(0, len(rows), size):
+        part = slice(start, start + size)
+        scores[part] = score(queries[rows[part]], np.asarray(vectors[found[part]]))
+    order = np.lexsort((found, -scores, rows))
+    firsts = np.searchsorted(rows, np.arange(len(queries)))
+    chosen = order[firsts[:, None] + np.arange(k)]
+    return scores[chosen], found[chosen]
+
+
+def _candidates(vectors: Vectors, queries: Vectors, k: int, slack: Vectors) -> tuple[Positions, Positions]:
+    """Query numbers, rising, and positions whose product comes within ``slack`` of that query's k-th best."""
     survivors = _Survivors(len(queries), k, slack)
     size = max(SCORES // len(queries), 4 * k)
     out = np.empty((len(queries), min(size, len(vectors))), np.float32)
@@ -121,7 +134,7 @@ def _candidates(vectors: Vectors, queries: Vectors, k: int, slack: Vectors) -> l
         products = out if len(block) == out.shape[1] else np.empty((len(queries), len(block)), np.float32)
         _multiply(queries, block, products)
         survivors.add(products, start)
-    return survivors.positions()
+    return survivors.found()
 
 
 def _multiply(queries: Vectors, keys: Vectors, out: Vectors) -> None:
@@ -159,13 +172,10 @@ class _Survivors:
         if len(self.rows) - self.kept > self.queries * self.k:
             self._prune()
 
-    def positions(self) -> list[Positions]:
-        """The survivors of each query, rising."""
+    def found(self) -> tuple[Positions, Positions]:
+        """The survivors' queries, rising, and their positions."""
         self._prune()
-        order = np.lexsort((self.places, self.rows))
-        bounds = np.searchsorted(self.rows[order], np.arange(self.queries + 1))
-        places = self.places[order]
-        return [places[a:b] for a, b in itertools.pairwise(bounds)]
+        return self.rows, self.places
 
     def _prune(self) -> None:
         """Raise the thresholds to what the survivors allow, and drop those below."""

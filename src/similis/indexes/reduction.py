@@ -16,7 +16,7 @@ from similis.errors import UserError, did_you_mean
 
 Vectors = NDArray[np.float32]
 
-#: Scores ``[c]`` of one mapped query ``[r]`` with stored keys ``[c, r]``.
+#: Scores ``[c]`` of stored keys ``[c, r]`` with one mapped query ``[r]``, or with one each ``[c, r]``.
 Scorer = Callable[[Vectors, Vectors], Vectors]
 
 
@@ -42,7 +42,7 @@ class Reduction:
 
 
 def inner_products(query: Vectors, keys: Vectors) -> Vectors:
-    """``[r]``, ``[c, r]`` → ``[c]``, summed in double precision in an order that is the same for every row."""
+    """``[r]`` or ``[c, r]`` with ``[c, r]`` → ``[c]``, in double precision, summed in the same order for every row."""
     return np.asarray((keys * query).sum(-1, dtype=np.float64), np.float32)
 
 
@@ -106,7 +106,7 @@ def _ratio_query(vectors: Vectors) -> Vectors:
 
 def _minus_ratio(query: Vectors, keys: Vectors) -> Vectors:
     # The last coordinate is -1 / ‖q‖².
-    return np.asarray(_squared_distance(plain_query(query), keys) * np.float64(query[-1]), np.float32)
+    return np.asarray(_squared_distance(plain_query(query), keys) * query[..., -1].astype(np.float64), np.float32)
 
 
 REDUCTIONS = {
