@@ -15,10 +15,10 @@ from similis.relation import Rows
 _RKD = Source("Relational Knowledge Distillation", "Park, Kim, Lu and Cho", 2019)
 
 
-def _scaled(distance: Tensor, known: Tensor) -> Tensor:
+def _scaled(distance: Tensor, left_out: Tensor | None) -> Tensor:
     """Distances over the mean of those above zero."""
-    kept = known & (distance > 0)
-    mean = ops.total(distance.flatten(), kept.flatten()) / kept.sum().clamp_min(1)
+    kept = distance if left_out is None else distance.masked_fill(left_out, 0.0)
+    mean = kept.sum() / kept.detach().count_nonzero().clamp_min(1)
     return distance / torch.where(mean > 0, mean, torch.ones_like(mean))
 
 
@@ -44,9 +44,10 @@ def rkd_distance(scores: Tensor, relation: Rows) -> Tensor:
     Returns:
         ``[n]``.
     """
-    student = _scaled((-scores).clamp_min(0), relation.known)
-    teacher = _scaled((-relation.grade.to(scores.dtype)).clamp_min(0), relation.known)
-    return ops.mean(smooth_l1_loss(student, teacher, reduction="none"), relation.known)
+    student = _scaled((-scores).clamp_min(0), relation.left_out)
+    teacher = _scaled((-relation.grade.to(scores.dtype)).clamp_min(0), relation.left_out)
+    apart = smooth_l1_loss(student, teacher, reduction="none")
+    return apart.mean(-1) if relation.left_out is None else ops.mean(apart, relation.known)
 
 
 def _angles(own: Tensor, distance: Tensor) -> Tensor:

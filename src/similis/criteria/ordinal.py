@@ -218,6 +218,6 @@ class OrdinalLogistic(nn.Module):
         """``[..., m]`` scores → ``[...]``, the mean over the known keys."""
         total = torch.zeros_like(scores)
         for cut, threshold in zip(self.get_buffer("cuts"), self.thresholds, strict=True):
-            logits = (scores - threshold) / self.temperature
-            total = total + softplus(torch.where(relation.grade > cut, -logits, logits))
+            side = 1 - 2 * (relation.grade > cut).to(scores.dtype)
+            total = total + softplus((scores - threshold) * (side / self.temperature))
         return ops.mean(total, relation.known)

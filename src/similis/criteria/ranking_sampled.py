@@ -62,13 +62,14 @@ def _mixed(x: Tensor) -> Tensor:
     surrogate_gradient=True,
     positional=True,
     sampled=True,
+    sorts=True,
 )
 def pg_rank(
     scores: Tensor,
     relation: Rows,
     *,
     temperature: float = 0.05,
-    samples: int = 8,
+    samples: int = 4,
     k: int = 10,
     gain: str = "exponential",
     seed: int = 0,
@@ -225,7 +226,7 @@ def stochastic_rank(
     relation: Rows,
     *,
     noise: float = 0.1,
-    samples: int = 2,
+    samples: int = 1,
     k: int | None = None,
     gain: str = "exponential",
     seed: int = 0,
@@ -276,24 +277,29 @@ def _add_step_derivative(
     k: int | None,
 ) -> None:
     """Add the derivative of expected DCG over one draw ``moved``: positives against all, then the rest against them."""
-    scale = 1.0 / (noise * math.sqrt(2 * math.pi))
     own_gain, own_rank, own_moved, own = (chosen(t, index) for t in (gained, ranks, moved, scores))
     zero_gain = (gained == 0) & known
 
-    def step(rank: Tensor) -> Tensor:
-        return discounts(rank, k, scores.dtype) - discounts(rank + 1, k, scores.dtype)
-
+    # what a key's place is worth over the next one, with the compared key ranked after it, or before it and taken out
+    stays, rises = (
+        discounts(r.clamp_min(1), k, scores.dtype) - discounts(r.clamp_min(1) + 1, k, scores.dtype)
+        for r in (ranks, ranks - 1)
+    )
+    own_stays, own_rises = chosen(stays, index), chosen(rises, index)
+    keys, all_ranks = moved.unsqueeze(-2), ranks.unsqueeze(-2)
     for cut in cuts(scores, index.shape[-1]):
         first = own_rank[..., cut].unsqueeze(-1)
-        keep = real[..., cut].unsqueeze(-1)
-        density = scale * torch.exp(-0.5 * ((moved.unsqueeze(-2) - own[..., cut].unsqueeze(-1)) / noise).square())
-        others = ranks.unsqueeze(-2) - (ranks.unsqueeze(-2) > first).long()
-        change = (own_gain[..., cut].unsqueeze(-1) - gained.unsqueeze(-2)) * step(others.clamp_min(1)) * density
-        change = change.masked_fill(~(keep & known.unsqueeze(-2) & (ranks.unsqueeze(-2) != first)), 0.0)
+        own_g = own_gain[..., cut].unsqueeze(-1)
+        kept = real[..., cut].unsqueeze(-1) & known.unsqueeze(-2) & (all_ranks != first)
+        after = all_ranks > first
+        change = torch.where(after, rises.unsqueeze(-2), stays.unsqueeze(-2)).mul_(own_g - gained.unsqueeze(-2))
+        change.mul_(_density(keys - own[..., cut].unsqueeze(-1), noise)).masked_fill_(~kept, 0.0)
         gradient.scatter_add_(-1, index[..., cut], change.sum(-1))
-        density = scale * torch.exp(
-            -0.5 * ((own_moved[..., cut].unsqueeze(-1) - scores.unsqueeze(-2)) / noise).square()
-        )
-        without = first - (first > ranks.unsqueeze(-2)).long()
-        change = own_gain[..., cut].unsqueeze(-1) * step(without) * density
-        gradient -= change.masked_fill_(~(keep & zero_gain.unsqueeze(-2)), 0.0).sum(-2)
+        change = torch.where(after, own_stays[..., cut].unsqueeze(-1), own_rises[..., cut].unsqueeze(-1)).mul_(own_g)
+        change.mul_(_density(own_moved[..., cut].unsqueeze(-1) - scores.unsqueeze(-2), noise))
+        gradient -= change.masked_fill_(~(kept & zero_gain.unsqueeze(-2)), 0.0).sum(-2)
+
+
+def _density(difference: Tensor, noise: float) -> Tensor:
+    """Normal density of standard deviation ``noise``; overwrites its argument."""
+    return difference.div_(noise).square_().mul_(-0.5).exp_().mul_(1.0 / (noise * math.sqrt(2 * math.pi)))

@@ -69,7 +69,8 @@ def sinkhorn_distill(
     """Sinkhorn distance between the batch of the student's softmax rows and the teacher's, for little overlap.
 
     C_ij = ‖softmax(student_i/τ) - softmax(teacher_j/τ)‖₁, the plan is exp(-C/ε) with rows and columns normalised in
-    turn, the loss of row i is Σ_j plan_ij C_ij; O(n²) a step. Checked against the authors' batch-wise loss (τ = 2,
+    turn, the loss of row i is Σ_j plan_ij C_ij; O(n²) memory, the cost alone O(n² m)
+    time. Checked against the authors' batch-wise loss (τ = 2,
     ε = 0.1, 20 steps), which sums over rows and scales by 0.001.
 
     Args:
@@ -85,8 +86,11 @@ def sinkhorn_distill(
     student = known_scores(scores / temperature, relation).softmax(-1)
     teacher = known_scores(relation.grade.to(scores.dtype) / temperature, relation).softmax(-1)
     cost = torch.cdist(student, teacher, p=1)
-    plan = (-cost / epsilon).exp()
+    kernel = (-cost / epsilon).exp()
+    # the plan is diag(u) K diag(v): normalising rows and columns in turn needs the two scalings alone
+    columns = torch.ones_like(cost[:, 0])
+    rows = columns
     for _ in range(iterations):
-        plan = plan / plan.sum(1, keepdim=True)
-        plan = plan / plan.sum(0, keepdim=True)
-    return (plan * cost).sum(-1)
+        rows = (kernel @ columns).reciprocal()
+        columns = (kernel.mT @ rows).reciprocal()
+    return rows * ((kernel * cost) @ columns)
