@@ -8,7 +8,7 @@ matrix get it without a graph, and their gradient with respect to the scores is 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -126,7 +126,8 @@ class _Run:
             part = totals(*self.loss(scores, rows_of(self.blocks, start, stop)), weight)
         if self.wants and part.numerator.requires_grad:
             self._carry(tiles, part.numerator)
-        return part
+        # A graph, even a spent one, holds the leaves it ends at: without this every tile's scores would stay.
+        return replace(part, numerator=part.numerator.detach())
 
     def _whole(self) -> list[Totals]:
         with torch.no_grad():
