@@ -32,12 +32,14 @@ def pairs(count: int, seed: int = 0) -> list[tuple[str, str]]:
     return rows
 
 
-def labelled(count: int, classes: int = 4, seed: int = 0) -> list[tuple[str, str]]:
+def labelled(count: int, classes: int = 4, seed: int = 0) -> dict[str, list[str]]:
     """Texts of words of which most belong to their class."""
     generator = random.Random(seed)
-    rows = []
+    rows: dict[str, list[str]] = {"text": [], "label": []}
     for number in range(count):
         label = number % classes
         own = [f"topic{label}{chr(97 + generator.randrange(12))}" for _ in range(4)]
-        rows.append((" ".join([*own, *(f"filler{chr(97 + generator.randrange(20))}" for _ in range(3))]), f"c{label}"))
+        noise = [f"filler{chr(97 + generator.randrange(20))}" for _ in range(3)]
+        rows["text"].append(" ".join([*own, *noise]))
+        rows["label"].append(f"c{label}")
     return rows

@@ -15,6 +15,8 @@ from similis import __version__
 from similis.data.corpora import retrieval
 from similis.data.dataset import Dataset, read
 from similis.encoders.base import SIMILARITIES, Encoder
+from similis.encoders.creating import create
+from similis.encoders.static import StaticEncoder
 from similis.errors import UserError
 from similis.files import write_json
 from similis.objective import Objective
@@ -27,6 +29,7 @@ from similis.training.loop import Loop, Outcome
 from similis.training.planning import Plan, plan
 from similis.training.recipe import Recipe
 from similis.training.splitting import split
+from similis.training.static_trainee import new_static, old_static
 from similis.training.trainee import Trainee
 
 RECORD = "similis.json"
@@ -109,7 +112,8 @@ def fit(
         data: a path, a :class:`~similis.data.dataset.Dataset`, a mapping of columns, rows such as
             ``[(anchor, positive), ...]``, ``[(text, text, score), ...]`` or ``[(text, label), ...]``, or texts.
         objective: an :class:`Objective` or its text; None: chosen by the supervision.
-        base: ``static`` (the default: from nothing), a model folder, or a name on the hub.
+        base: ``static`` (the default: from nothing), ``static:PATH`` (from a transformer's token vectors), a model
+            folder, or a name on the hub.
         output: the model's folder. Checkpoints are kept beside it in ``OUTPUT.checkpoints`` until the run ends.
         dev: held-out data, as ``data``; None: the data's own dev split, or a part split off by hash; False: none.
         recipe: a :class:`Recipe` or a TOML file; ``settings`` override it.
@@ -155,12 +159,15 @@ def train(
     examples = examples_of(source, table)
     training, held = _held_out(source, examples, dev, given, max_bad)
     documents = _documents(source, table, max_bad)
-    plan_ = _with_data_reason(plan(examples.supervision, len(training), given), source)
+    known = np.union1d(training.text_codes(), documents)
+    encoder = _loaded(given, table, known)
+    static = encoder is None or isinstance(encoder, StaticEncoder)
+    plan_ = _with_data_reason(plan(examples.supervision, len(training), given, static=static), source)
     loss = objective if isinstance(objective, Objective) else Objective(plan_.objective)
     _check_accepts(loss, examples.supervision, source)
     for reason in plan_.reasons:
         note(reason)
-    trainee = _trainee(plan_.recipe, table, np.union1d(training.text_codes(), documents), loss)
+    trainee = _trainee(encoder, plan_.recipe, table, known, loss)
     loss.prepare(dimension=trainee.dimension, classes=len(examples.classes) or None, rows=len(source))
     judge = None if held is None else dev_set(held, training, trainee.dev_keys, documents)
     checkpoints = None if folder is None else _checkpoints(folder, plan_, source, held, resume)
@@ -225,22 +232,28 @@ def _check_accepts(objective: Objective, supervision: str, source: Dataset) -> N
         )
 
 
-def _trainee(recipe: Recipe, table: TextTable, known: Integers, objective: Objective) -> Trainee:
-    from similis.encoders.static import StaticEncoder
-    from similis.training import static_trainee
-
+def _loaded(recipe: Recipe, table: TextTable, known: Integers) -> Encoder | None:
+    """The encoder to start from; None for a static one from nothing."""
+    if recipe.base in (None, "static"):
+        return None
     assert recipe.base is not None
-    if recipe.base == "static":
-        name = type(objective.similarity).__name__.lower()
-        similarity = name if name in SIMILARITIES else "cosine"
-        return static_trainee.new_static(table.texts, known, recipe, similarity)
-    from similis.encoders.loading import load
+    return create(
+        recipe.base, dimension=recipe.dimension or 256, corpus_texts=(table.texts[c] for c in known), seed=recipe.seed
+    )
 
-    encoder = load(recipe.base)
+
+def _trainee(
+    encoder: Encoder | None, recipe: Recipe, table: TextTable, known: Integers, objective: Objective
+) -> Trainee:
+    if encoder is None:
+        name = type(objective.similarity).__name__.lower()
+        return new_static(table.texts, known, recipe, name if name in SIMILARITIES else "cosine")
     if isinstance(encoder, StaticEncoder):
-        return static_trainee.old_static(encoder, table.texts, recipe)
+        return old_static(encoder, table.texts, recipe)
+    from similis.encoders.transformer import SentenceTransformerEncoder
     from similis.training.transformer_trainee import TransformerTrainee
 
+    assert isinstance(encoder, SentenceTransformerEncoder)
     return TransformerTrainee(encoder, table.texts, recipe)
 
 

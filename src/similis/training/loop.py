@@ -118,8 +118,7 @@ class Loop:
                 position.step += 1
                 position.batch += len(group)
                 watch.step(position.step, loss)
-                ended = position.batch >= len(batches) or position.step == self.total
-                if self._due(recipe.eval_steps, ended):
+                if self._to_judge(position.batch >= len(batches)):
                     self._evaluate(watch)
                 if 0 < recipe.early_stopping_patience <= position.waited:
                     return f"no better {watch.metric} in {position.waited} evaluations"
@@ -222,7 +221,9 @@ class Loop:
 
     def _remember(self, value: float) -> None:
         position = self.position
-        if position.best is not None and value <= position.best:
+        # a draw goes to the earlier weights, except to those before training: a full dev metric must not undo it
+        drawn = value == position.best and position.best_step > 0
+        if position.best is not None and (value < position.best or drawn):
             position.waited += 1
             return
         position.best, position.best_step, position.waited = value, position.step, 0
@@ -298,5 +299,10 @@ class Loop:
             1, math.ceil(self.recipe.num_train_epochs * math.ceil(batches / self.recipe.gradient_accumulation_steps))
         )
 
-    def _due(self, every: int | None, ended: bool) -> bool:
-        return ended if every is None else self.position.step % every == 0 or self.position.step == self.total
+    def _to_judge(self, epoch_ended: bool) -> bool:
+        """Whether to evaluate after this step: as the recipe says, or at the end of epochs, ten times at most."""
+        step, every = self.position.step, self.recipe.eval_steps
+        if step == self.total or every is not None:
+            return step == self.total or step % (every or 1) == 0
+        last = self.position.history[-1]["step"] if self.position.history else 0
+        return epoch_ended and step - last >= 0.1 * self.total

@@ -62,13 +62,14 @@ class Plan:
         return {"supervision": self.supervision, "recipe": self.recipe.as_dict(), "reasons": list(self.reasons)}
 
 
-def plan(supervision: str, rows: int, recipe: Recipe | None = None) -> Plan:
+def plan(supervision: str, rows: int, recipe: Recipe | None = None, *, static: bool = True) -> Plan:
     """Fill in what a recipe leaves open.
 
     Args:
         supervision: ``pairs``, ``triplets``, ``labels``, ``scored`` or ``labeled_pairs``.
         rows: number of training rows.
         recipe: what was given; None: nothing.
+        static: whether the encoder is a static one, which takes larger batches and rates.
     """
     recipe = recipe or Recipe()
     chosen: dict[str, Any] = {}
@@ -77,7 +78,6 @@ def plan(supervision: str, rows: int, recipe: Recipe | None = None) -> Plan:
     if recipe.base is None:
         chosen["base"] = "static"
         reasons.append("base static: trained from your own texts in seconds on a CPU; --base takes any other model")
-    static = (recipe.base or "static") == "static"
     if recipe.objective is None:
         chosen["objective"] = objective
         reasons.append(f"objective {objective}: {supervision} were found; {why}")
@@ -90,11 +90,11 @@ def plan(supervision: str, rows: int, recipe: Recipe | None = None) -> Plan:
         chosen["num_train_epochs"] = _epochs(rows, size, static)
     if recipe.learning_rate is None:
         chosen["learning_rate"] = 0.05 if static else 5e-5
-    if static and recipe.dimension is None:
-        chosen["dimension"] = 256
-    if static and recipe.vocabulary is None:
-        chosen["vocabulary"] = 16_000
-    settings = {name: value for name, value in chosen.items() if name not in ("base", "objective")}
+    if recipe.base in (None, "static"):
+        chosen["dimension"] = recipe.dimension or 256
+        chosen["vocabulary"] = None if recipe.tokenizer else recipe.vocabulary or 16_000
+    given = recipe.as_dict()
+    settings = {n: v for n, v in chosen.items() if n not in ("base", "objective", *given) and v is not None}
     if settings:
         reasons.append(f"for {rows:,} rows: " + ", ".join(f"{name} {value}" for name, value in settings.items()))
     return Plan(recipe.with_settings(chosen), supervision, tuple(reasons))

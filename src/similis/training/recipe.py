@@ -29,6 +29,7 @@ class Recipe:
         sampler: text of a registered sampler.
         dimension: of a new static model.
         vocabulary: most tokens of a new static model's vocabulary.
+        tokenizer: a model folder or ``tokenizer.json`` whose tokenizer a new static model takes; None: its own.
         max_seq_length: tokens read of each text; None: what the model reads.
         num_train_epochs: passes over the data; 1.5 is one and a half.
         max_steps: optimiser steps that end the run; -1: as the epochs say.
@@ -41,7 +42,7 @@ class Recipe:
         warmup_steps: steps of linear warm-up; below 1, the share of the run.
         weight_decay: decoupled, of transformers' weights.
         max_grad_norm: gradients of a greater norm are scaled down to it; 0 switches it off.
-        eval_steps: optimiser steps between evaluations on dev; None: every epoch.
+        eval_steps: optimiser steps between evaluations on dev; None: at the end of epochs, ten times at most.
         save_steps: optimiser steps between checkpoints; None: every half minute and every epoch.
         early_stopping_patience: evaluations without a better dev metric that end the run; 0: never.
         dev_share: share of the data held out where no dev data is given; 0: none.
@@ -55,6 +56,7 @@ class Recipe:
     sampler: str | None = None
     dimension: int | None = None
     vocabulary: int | None = None
+    tokenizer: str | None = None
     max_seq_length: int | None = None
     num_train_epochs: float | None = None
     max_steps: int = -1

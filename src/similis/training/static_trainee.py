@@ -13,7 +13,7 @@ from similis.encoders.static import StaticEncoder
 from similis.encoders.static_init import initial_weights
 from similis.encoders.static_module import StaticModule
 from similis.encoders.tokenized import TokenizedTexts, tokenize
-from similis.encoders.tokenizers import train_tokenizer
+from similis.encoders.tokenizers import tokenizer_from, train_tokenizer
 from similis.training.examples import Integers
 from similis.training.recipe import Recipe
 from similis.training.row_adam import RowAdam
@@ -74,7 +74,10 @@ def new_static(texts: Sequence[str], train: Integers, recipe: Recipe, similarity
         similarity: the encoder's, by name.
     """
     known = [texts[code] for code in train]
-    tokenizer = train_tokenizer(known, recipe.vocabulary or 16_000)
+    if recipe.tokenizer is None:
+        tokenizer = train_tokenizer(known, recipe.vocabulary or 16_000)
+    else:
+        tokenizer = tokenizer_from(recipe.tokenizer)
     if recipe.max_seq_length is not None:
         tokenizer.enable_truncation(recipe.max_seq_length)
     tokenized = tokenize(tokenizer, texts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from similis.encoders.base import DOCUMENT_PROMPTS
+from similis.encoders.transformer import SentenceTransformerEncoder
 from similis.training.examples import Integers
 from similis.training.recipe import Recipe
 
@@ -21,7 +21,7 @@ class TransformerTrainee:
     """Implements :class:`~similis.training.trainee.Trainee`.
 
     Args:
-        encoder: a ``SentenceTransformerEncoder``; its module is trained in place.
+        encoder: its module is trained in place.
         texts: the run's table.
     """
 
@@ -29,7 +29,7 @@ class TransformerTrainee:
     dev_keys = 1_000
     shards = True
 
-    def __init__(self, encoder: Any, texts: Sequence[str], recipe: Recipe) -> None:
+    def __init__(self, encoder: SentenceTransformerEncoder, texts: Sequence[str], recipe: Recipe) -> None:
         self._encoder = encoder
         self._texts = texts
         self._module: nn.Module = encoder.module
@@ -57,11 +57,9 @@ class TransformerTrainee:
     def _embed(self, codes: Integers, prompt: str) -> Tensor:
         # a text that comes several times in a batch is encoded once
         distinct, place = np.unique(codes, return_inverse=True)
-        device = next(self.module.parameters()).device
-        features = self.module.features([prompt + self._texts[code] for code in distinct])  # type: ignore[operator]
-        moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in features.items()}
-        vectors: Tensor = self.module(moved)
-        return vectors[torch.from_numpy(place).to(device)]
+        features = self._encoder.preprocess([self._texts[code] for code in distinct], prompt)
+        vectors: Tensor = self._encoder.forward_features(features)
+        return vectors[torch.from_numpy(place).to(vectors.device)]
 
     def optimizers(self, recipe: Recipe) -> list[Optimizer]:
         named = [(name, p) for name, p in self.module.named_parameters() if p.requires_grad]
@@ -71,6 +69,6 @@ class TransformerTrainee:
         ]
         return [torch.optim.AdamW([g for g in groups if g["params"]], lr=recipe.learning_rate or 0.0)]
 
-    def encoder(self) -> Any:
+    def encoder(self) -> SentenceTransformerEncoder:
         self.module.eval()
         return self._encoder
