@@ -68,6 +68,29 @@ def test_equal_vectors_tie_and_the_lower_position_comes_first(count: int) -> Non
         assert all(originals.count(original) == 3 for original in originals)
 
 
+@pytest.mark.parametrize("name", ["cosine", "euclidean"])
+@pytest.mark.parametrize("spare", [0, 1000])
+def test_products_in_bf16_change_no_bit_of_the_result(name: str, spare: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    near = clustered(60, 40)
+    # Fifty copies of each vector within what bf16 can tell apart, and some exactly equal.
+    keys = np.concatenate([near + rng.normal(0, 1e-4, near.shape).astype(np.float32) for _ in range(50)] + [near, near])
+    similarity = reduction(name)
+    mapped, queries = similarity.key(keys), similarity.query(clustered(130, 40, seed=3))
+    monkeypatch.setattr(exact_module, "SCORES", 1 << 16)
+    monkeypatch.setattr(exact_module, "SPARE", spare)
+    results = []
+    for half in (False, True):
+        monkeypatch.setattr(exact_module, "usable", lambda *_, half=half: half)
+        index = ExactIndex(mapped)
+        results.append([index.search(queries, k, similarity.score) for k in (1, 10, 70)])
+        assert (index._half is not None) is half
+    for plain, rounded in zip(*results, strict=True):
+        np.testing.assert_array_equal(plain[1], rounded[1])
+        np.testing.assert_array_equal(plain[0], rounded[0])
+
+
 def test_a_zero_query_gives_the_first_documents() -> None:
     scores, positions = ExactIndex(clustered(9000, 8)).search(np.zeros((20, 8), np.float32), 5)
     assert (positions == np.arange(5)).all()

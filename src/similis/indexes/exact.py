@@ -2,13 +2,18 @@
 
 NumPy alone. Selecting with a partition of every row costs several times the product itself; here a block of scores is
 compared with each query's running k-th best score and only the few survivors are looked at, which adds about 3%.
+Where torch is loaded and the processor has bf16, the products of a batch are made in it (see ``half``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
+from similis.indexes.half import HalfKeys, usable
 from similis.indexes.reduction import Scorer, Vectors, inner_products
 
 Positions = NDArray[np.int64]
@@ -17,6 +22,8 @@ Positions = NDArray[np.int64]
 QUERIES, SCORES = 256, 1 << 22
 #: Up to how many queries are multiplied one by one, and by how many keys at a time (they stay in cache).
 FEW, ROWS = 8, 2048
+#: Candidates of one query that are kept beyond four times k.
+SPARE = 1000
 
 
 class ExactIndex:
@@ -32,6 +39,8 @@ class ExactIndex:
     def __init__(self, vectors: Vectors, longest: float | None = None) -> None:
         self.vectors = vectors
         self._longest = longest
+        self._half: HalfKeys | None = None
+        self._half_pays = True
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -59,10 +68,28 @@ class ExactIndex:
         positions = np.empty((len(queries), k), np.int64)
         for start in range(0, len(queries), QUERIES):
             block = queries[start : start + QUERIES]
-            rows, found = _candidates(self.vectors, block, k, self._slack(block))
+            rows, found = self._candidates(block, k)
             part = slice(start, start + len(block))
             scores[part], positions[part] = _rescored(self.vectors, block, rows, found, k, score)
         return scores, positions
+
+    def _candidates(self, queries: Vectors, k: int) -> tuple[Positions, Positions]:
+        """Whose candidate (rising) and which document: all that can be among a query's best ``k``."""
+        if not (self._half_pays and usable(self.vectors, len(queries))):
+            return _candidates(self.vectors, queries, k, self._slack(queries))[:2]
+        self._half = self._half or HalfKeys(self.vectors)
+        rounded, slack = self._half.queries(queries)
+        rows, found, crowded = _candidates(self.vectors, queries, k, slack, partial(self._half.products, rounded))
+        if not len(crowded):
+            return rows, found
+        # So many documents within the rounding of bf16 that some were dropped: these queries are done in full. Keys
+        # of very unequal coordinates, as distances have them, make that the rule: then it is not tried again.
+        self._half_pays = len(crowded) <= len(queries) // 8
+        own, again = _candidates(self.vectors, queries[crowded], k, self._slack(queries[crowded]))[:2]
+        kept = ~np.isin(rows, crowded)
+        rows, found = np.concatenate([rows[kept], crowded[own]]), np.concatenate([found[kept], again])
+        order = np.argsort(rows, kind="stable")
+        return rows[order], found[order]
 
     def _slack(self, queries: Vectors) -> Vectors:
         """``[q]``, how far rounding may move an inner product: of the order of ε √d ‖q‖ ‖k‖."""
@@ -124,15 +151,28 @@ def _rescored(
     return scores[chosen], found[chosen]
 
 
-def _candidates(vectors: Vectors, queries: Vectors, k: int, slack: Vectors) -> tuple[Positions, Positions]:
-    """Query numbers, rising, and positions whose product comes within ``slack`` of that query's k-th best."""
+def _candidates(
+    vectors: Vectors,
+    queries: Vectors,
+    k: int,
+    slack: Vectors,
+    multiply: Callable[[int, int], Vectors] | None = None,
+) -> tuple[Positions, Positions, Positions]:
+    """Candidates whose product comes within ``slack`` of their query's k-th best.
+
+    ``multiply`` gives the products with the keys from one position to another, where they are not the plain ones.
+    Returns query numbers, rising; positions; and the queries that had more candidates than are kept.
+    """
     survivors = _Survivors(len(queries), k, slack)
     size = max(SCORES // len(queries), 4 * k)
-    out = np.empty((len(queries), min(size, len(vectors))), np.float32)
+    out = np.empty((len(queries), min(size, len(vectors)) if multiply is None else 0), np.float32)
     for start in range(0, len(vectors), size):
-        block = vectors[start : start + size]
-        products = out if len(block) == out.shape[1] else np.empty((len(queries), len(block)), np.float32)
-        _multiply(queries, block, products)
+        stop = min(start + size, len(vectors))
+        if multiply is not None:
+            survivors.add(multiply(start, stop), start)
+            continue
+        products = out if stop - start == out.shape[1] else np.empty((len(queries), stop - start), np.float32)
+        _multiply(queries, vectors[start:stop], products)
         survivors.add(products, start)
     return survivors.found()
 
@@ -159,6 +199,7 @@ class _Survivors:
         self.places = np.empty(0, np.int64)
         self.products = np.empty(0, np.float32)
         self.kept = 0
+        self.crowded = np.zeros(queries, bool)
 
     def add(self, products: Vectors, start: int) -> None:
         """Take in a block ``[q, b]`` of products whose first column is position ``start``."""
@@ -172,10 +213,10 @@ class _Survivors:
         if len(self.rows) - self.kept > self.queries * self.k:
             self._prune()
 
-    def found(self) -> tuple[Positions, Positions]:
-        """The survivors' queries, rising, and their positions."""
+    def found(self) -> tuple[Positions, Positions, Positions]:
+        """The survivors' queries, rising, their positions, and the queries of which some were dropped."""
         self._prune()
-        return self.rows, self.places
+        return self.rows, self.places, np.flatnonzero(self.crowded)
 
     def _prune(self) -> None:
         """Raise the thresholds to what the survivors allow, and drop those below."""
@@ -186,6 +227,9 @@ class _Survivors:
         self.threshold[full] = products[starts[full] + self.k - 1] - self.slack[full]
         # Many documents may tie with the k-th (duplicates, a zero query): keep enough of the first to fill the list.
         rank = np.arange(len(rows)) - starts[rows]
-        keep = (products >= self.threshold[rows]) & (rank < 4 * self.k + 1000)
+        keep = products >= self.threshold[rows]
+        excess = keep & (rank >= 4 * self.k + SPARE)
+        self.crowded[rows[excess]] = True
+        keep &= ~excess
         self.rows, self.places, self.products = rows[keep], self.places[order][keep], products[keep]
         self.kept = len(self.rows)
