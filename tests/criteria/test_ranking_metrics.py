@@ -15,12 +15,11 @@ from similis.criteria import ranking_ops
 from similis.criteria.ranking_metrics import (
     approx_mrr,
     approx_ndcg,
-    blackbox_ap,
     fast_ap,
-    neural_ndcg,
     recall_at_k,
     smooth_ap,
 )
+from similis.criteria.ranking_sorting import blackbox_ap, neural_ndcg
 from similis.objective import Objective
 from similis.relation import Relation, Rows
 

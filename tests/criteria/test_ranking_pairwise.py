@@ -12,7 +12,8 @@ from sentence_transformers.cross_encoder import losses
 from torch import Tensor
 
 from similis.criteria import ranking_ops
-from similis.criteria.ranking_pairwise import arp_loss, fidelity, lambda_loss, lambda_rank, rank_hinge, ranknet
+from similis.criteria.ranking_lambda import arp_loss, lambda_loss, lambda_rank
+from similis.criteria.ranking_pairwise import fidelity, rank_hinge, ranknet
 from similis.errors import UserError
 from similis.relation import Rows
 

@@ -3,8 +3,12 @@
 A criterion is ``f(scores [..., m], relation: Rows, *, parameters) -> [...]``, or an ``nn.Module`` of that call
 where it has parameters to learn. Traits of a registration:
 
-- ``needs``: ``"positive"`` and/or ``"negative"``: rows without them contribute zero;
+- ``needs``: ``"positive"``, ``"negative"``, ``"ordered"`` (a known key graded above another): rows without them
+  contribute zero;
 - ``sorts``: it sorts each row;
+- ``each_positive``, ``each_key``: it compares each positive, or each key, with all keys: (1 + P) or m times a softmax;
+- ``sampled``: it draws samples, several passes a row;
+- ``positional``: the order of the keys has a meaning;
 - ``whole``: it reads the whole matrix ``[n, m]`` at once instead of row by row;
 - ``keys``: the key source it is made for (``"proxies"``, ``"centroids"``), the objective's default;
 - ``similarity``, ``directions``: the defaults of those settings;
@@ -24,9 +28,11 @@ from similis.criteria import (
     proxy,
     proxy_centroids,
     proxy_margin,
+    ranking_lambda,
     ranking_metrics,
     ranking_pairwise,
     ranking_sampled,
+    ranking_sorting,
     regression,
     regression_correlation,
     regression_errors,
@@ -54,9 +60,11 @@ __all__ = [
     "proxy",
     "proxy_centroids",
     "proxy_margin",
+    "ranking_lambda",
     "ranking_metrics",
     "ranking_pairwise",
     "ranking_sampled",
+    "ranking_sorting",
     "regression",
     "regression_correlation",
     "regression_errors",

@@ -59,8 +59,8 @@ def list_net(scores: Tensor, relation: Rows, *, temperature: float = 1.0, target
 def poly1_softmax(scores: Tensor, relation: Rows, *, epsilon: float = 1.0, temperature: float = 1.0) -> Tensor:
     """Softmax cross-entropy plus the first term of its polynomial expansion: Σ_p w_p (-log q_p + ε(1 - q_p)).
 
-    q is the softmax over known keys, w the positives' grades divided by their sum. Checked against PolyLoss (Leng et
-    al. 2022, equation 5), which RankT5 applies to lists; ε = 0 is ``infonce``.
+    q is the softmax over known keys, w the positives' grades divided by their sum. PolyLoss (Leng et al. 2022),
+    which RankT5 applies to lists; ε = 0 is ``infonce``.
 
     Args:
         scores: ``[..., m]``.

@@ -47,7 +47,7 @@ def wasserstein(scores: Tensor, relation: Rows, *, temperature: float = 0.05, po
     """Earth mover's distance between softmax(scores/τ) and the grades over ordered keys: Σ_k |CDF_k - CDF*_k|^power.
 
     Neighbouring keys lie 1 apart. Power 1 is the Wasserstein-1 distance, exactly; power 2 the squared EMD loss
-    (Hou et al., equation 9).
+    of Hou et al.
 
     Args:
         scores: ``[..., m]``, keys in the order of their class.
@@ -83,8 +83,8 @@ def number_token(
 ) -> Tensor:
     """Softmax cross-entropy plus λ times how far the predicted class lies from the true one, classes as numbers.
 
-    ``was``: Σ_k p_k |v_y - v_k|; ``mse``: (v_y - Σ_k p_k v_k)²; key k has the value k. Checked against the paper's
-    equations 1 and 3 as stated in its abstract form; λ = 0.3 is its default.
+    ``was``: Σ_k p_k |v_y - v_k|; ``mse``: (v_y - Σ_k p_k v_k)²; key k has the value k: the
+    paper's NTL-WAS and NTL-MSE.
 
     Args:
         scores: ``[..., m]``, keys in the order of their class.
@@ -200,7 +200,7 @@ class OrdinalLogistic(nn.Module):
     """Is the grade above each cut? Logistic loss of the score against a learned threshold for every cut.
 
     Definition: Σ_c softplus(∓(s - b_c)/τ), minus where the grade is above cut c: the proportional-odds model fitted by
-    the all-threshold loss (the paper's section 4.2), which penalises an error once for every level it skips.
+    the all-threshold loss of the paper, which penalises an error once for every level it skips.
 
     Args:
         cuts: grades between the levels, rising.

@@ -83,7 +83,7 @@ def soft_ranks(scores: Tensor, index: Tensor, temperature: float) -> Tensor:
 
     Keys to ignore have scores of :func:`ops.low`. Memory is O(m + P) a row: the backward pass computes the
     sigmoids again. Source: the position function of Qin, Liu and Li, "A General Approximation Framework for
-    Direct Optimization of Information Retrieval Measures", 2010, equation 9.
+    Direct Optimization of Information Retrieval Measures", 2010.
     """
     ranks: Tensor = _SoftRanks.apply(scores, index, temperature)  # type: ignore[no-untyped-call]
     return ranks

@@ -78,7 +78,8 @@ def pg_rank(
 
     Rankings are drawn by adding Gumbel noise to the scores and sorting; only the first k places enter, whose joint
     log-probability is all that the reward depends on. The value is the sample mean, the gradient the estimator
-    -1/S Σ_s (R_s - mean of the other R) ∇ log P(ranking_s) (equations 3 and 4 of the paper), added up without a graph.
+    -1/S Σ_s (R_s - mean of the other R) ∇ log P(ranking_s), added up without a graph. Checked by
+    enumeration of all rankings.
     Its noise: see the module.
 
     Args:
@@ -154,7 +155,8 @@ def yeti(
     scores plus σ·logistic noise, i of the higher grade; w is the metric's change (``ndcg``, ``mrr``, ``map``) or, for
     ``classic`` (YetiRank, Gulin et al. 2011), (g_i - g_j)·decay^(r-1). Weights carry no gradient.
 
-    Checked against section 4 of the paper and CatBoost's description of its modes. Its noise: see the module.
+    CatBoost's YetiRank is ``classic``, its modes the others; TF-Ranking's YetiLogisticLoss keeps its Gumbel noise
+    in the loss. Its noise: see the module.
 
     Args:
         scores: ``[..., m]``.

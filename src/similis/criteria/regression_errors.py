@@ -103,7 +103,7 @@ def jaccard(scores: Tensor, relation: Rows, *, temperature: float = 1.0, form: i
     """Jaccard metric loss of the soft set x = sigmoid(scores/τ) and the grades y, zero exactly where x = y.
 
     Form 1: 1 - (|x + y|₁ - |x - y|₁) / (|x + y|₁ + |x - y|₁); form 2: 1 - ⟨x, y⟩ / (⟨x, y⟩ + |x - y|₁). Both equal the
-    soft Jaccard loss for hard labels. Checked against the paper's equations 7 and 8.
+    soft Jaccard loss for hard labels.
 
     Args:
         scores: ``[..., m]``.

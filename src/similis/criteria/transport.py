@@ -70,7 +70,7 @@ def sinkhorn_distill(
 
     C_ij = ‖softmax(student_i/τ) - softmax(teacher_j/τ)‖₁, the plan is exp(-C/ε) with rows and columns normalised in
     turn, the loss of row i is Σ_j plan_ij C_ij; O(n²) memory, the cost alone O(n² m)
-    time. Checked against the authors' batch-wise loss (τ = 2,
+    time. Checked against a copy of the authors' batch-wise loss (τ = 2,
     ε = 0.1, 20 steps), which sums over rows and scales by 0.001.
 
     Args:
