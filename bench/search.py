@@ -28,14 +28,14 @@ RECALL = 0.99
 
 
 def passages(n: int, length: int, rng: np.random.Generator) -> np.ndarray:
-    """``[n, length]`` word numbers: half from all words, half from the passage's own topic, both by Zipf's law."""
+    """``[n, length]`` word numbers: a fifth from all words, the rest from the passage's own topic, by Zipf's law."""
     ranks = 1 / np.arange(1, VOCABULARY + 1)
     cumulative = np.cumsum(ranks / ranks.sum())
     common = np.searchsorted(cumulative, rng.random((n, length)))
     topics = rng.integers(0, TOPICS, (n, 1))
     # Each topic has its own order of the words: a fixed stride over the vocabulary.
     own = (common * 7919 + topics * 104_729) % VOCABULARY
-    return np.where(rng.random((n, length)) < 0.5, common, own).clip(0, VOCABULARY - 1)
+    return np.where(rng.random((n, length)) < 0.2, common, own).clip(0, VOCABULARY - 1)
 
 
 def vectors(words: np.ndarray, d: int) -> np.ndarray:

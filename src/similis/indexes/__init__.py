@@ -4,8 +4,8 @@
 or ``approximate``, with ``reduction`` turning similarities into inner products and ``vectors`` the matrix on disk.
 BM25: ``lexical`` over ``postings``, with terms from ``analyzer``. ``store`` keeps the documents.
 
-Imports ``similis.search``, ``similis.encoders`` and ``similis.data`` (these two only when asked to read), NumPy, and
-faiss for approximate indexes; never torch. The command line, reports and the demo build on it.
+Imports ``similis.search``, ``similis.encoders`` and ``similis.data`` (these two only when asked to read), the registry,
+NumPy, and faiss for approximate indexes; never torch. The command line, reports and the demo build on it.
 """
 
 from similis.indexes.approximate import ApproximateIndex, choose

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from similis.errors import UserError, did_you_mean
 from similis.indexes.exact import ExactIndex, Positions, best, rescore
 from similis.indexes.reduction import Reduction, Scorer, Vectors, inner_products, plain_query
+from similis.registry import Source, register
 
 #: Sizes from which codes pay, and from which lists do.
 CODES_FROM, LISTS_FROM = 50_000, 1_000_000
@@ -72,6 +73,16 @@ class Settings:
         return asdict(self)
 
 
+@register(
+    "index",
+    "pq",
+    source=Source(
+        "Cache locality is not enough: High-Performance Nearest Neighbor Search with Product Quantization Fast Scan",
+        "André, Kermarrec and Le Scouarnec",
+        2015,
+    ),
+    family="dense",
+)
 class ApproximateIndex:
     """4-bit codes scanned, candidates rescored with the full vectors.
 

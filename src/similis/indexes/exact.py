@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from similis.indexes.half import HalfKeys, usable
 from similis.indexes.reduction import Scorer, Vectors, inner_products
+from similis.registry import Source, register
 
 Positions = NDArray[np.int64]
 
@@ -26,6 +27,12 @@ FEW, ROWS = 8, 2048
 SPARE = 1000
 
 
+@register(
+    "index",
+    "exact",
+    source=Source("A Vector Space Model for Automatic Indexing", "Salton, Wong and Yang", 1975),
+    family="dense",
+)
 class ExactIndex:
     """Largest inner products by looking at every vector.
 

@@ -12,12 +12,19 @@ from similis.errors import UserError
 from similis.indexes.analyzer import Analyzer, detect_language
 from similis.indexes.exact import best
 from similis.indexes.postings import Postings, PostingsBuilder
+from similis.registry import Source, register
 from similis.search.ranker import Identifiers, ListedIds, Positions, RankerSearch, Scores
 
 #: Documents counted at a time.
 CHUNK = 4096
 
 
+@register(
+    "index",
+    "bm25",
+    source=Source("Okapi at TREC-3", "Robertson, Walker, Jones, Hancock-Beaulieu and Gatford", 1994),
+    family="lexical",
+)
 class LexicalRetriever(RankerSearch):
     """BM25 (Lucene's form) over documents numbered from 0.
 
