@@ -174,14 +174,22 @@ def test_tiered_with_one_grade_is_triplet() -> None:
     torch.testing.assert_close(tiered(scores, rows, margin=0.3)[valid], triplet(scores, rows, margin=0.3)[valid])
 
 
-def test_quadruplet_adds_the_negative_pairs_of_the_batch() -> None:
-    scores, rows, _ = batch()
-    everywhere = list(scores[rows.negative])
-    expected = []
-    for i in range(len(scores)):
-        p, n = parts(scores, rows, i)
-        expected.append(mean(triplet_terms(p, n, 0.5)) + mean(triplet_terms(p, everywhere, 0.2)))
+def test_quadruplet_adds_the_pairs_of_the_whole_batch() -> None:
+    scores, rows, _ = batch(classes=3)
+    pairs = mean(triplet_terms(list(scores[rows.positive]), list(scores[rows.negative]), 0.2))
+    expected = [mean(triplet_terms(*parts(scores, rows, i), 0.5)) + pairs for i in range(len(scores))]
     assert_same(quadruplet(scores, rows, margin=0.5, pair_margin=0.2), expected, scores, rows)
+
+
+def test_proto_triplet_compares_the_own_prototype_with_the_nearest_other() -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries, support = torch.randn(2, 12, 4, generator=generator, dtype=torch.float64)
+    y, z = torch.arange(12) % 3, torch.arange(12) // 4
+    terms = []
+    for q, label in zip(queries, y, strict=True):
+        distances = [(q - support[z == c].mean(0)).norm() for c in range(3)]
+        terms.append((0.5 + distances[label] - min(d for c, d in enumerate(distances) if c != label)).relu())
+    torch.testing.assert_close(Objective("proto_triplet")(queries, support, Relation.labels(y, z)), mean(terms))
 
 
 def test_triplet_alignment_is_the_loop_over_its_definition() -> None:

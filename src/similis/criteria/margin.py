@@ -182,6 +182,39 @@ def residual_margin(scores: Tensor, relation: Rows, *, margin: float = 1.0, weig
 
 @register(
     "criterion",
+    "proto_triplet",
+    source=Source(
+        "SuSana Distancia is all you need: Enforcing class separability in metric learning via two novel "
+        "distance-based loss functions for few-shot image classification",
+        "Mendez-Ruiz, Gonzalez-Zapata, Reyes-Amezcua, Flores-Araiza and others",
+        2023,
+    ),
+    accepts=("labels",),
+    family="margin",
+    needs=("positive", "negative"),
+    keys="centroids",
+    similarity="euclidean",
+)
+def proto_triplet(scores: Tensor, relation: Rows, *, margin: float = 0.5) -> Tensor:
+    """Hinge of a query's own class prototype against the nearest prototype of another class.
+
+    Definition: [margin - s_p + max_n s_n]_+ over class centroids as keys, as in the authors' published code.
+
+    Args:
+        scores: ``[..., m]``.
+        relation: rows of the same shape.
+        margin: in units of the score.
+
+    Returns:
+        ``[...]``.
+    """
+    own, other = ops.easiest(scores, relation.positive), ops.hardest(scores, relation.negative)
+    valid = relation.positive.any(-1) & relation.negative.any(-1)
+    return (margin - own + other).masked_fill(~valid, 0.0).relu()
+
+
+@register(
+    "criterion",
     "tiered",
     source=Source(
         "Ugly Ducklings or Swans: A Tiered Quadruplet Network with Patient-Specific Mining for Improved Skin Lesion "

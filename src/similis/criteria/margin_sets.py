@@ -33,8 +33,8 @@ from similis.relation import Rows
 def quadruplet(scores: Tensor, relation: Rows, *, margin: float = 1.0, pair_margin: float = 0.5) -> Tensor:
     """The triplet hinge, plus hinges of each positive pair against the negative pairs of the whole batch.
 
-    Definition: mean over p, n of [margin - s_ip + s_in]_+ plus mean over p and all negative pairs (a, b) of the
-    batch of [pair_margin - s_ip + s_ab]_+, the second by one sort of the batch's negatives.
+    Definition: mean over p, n of [margin - s_ip + s_in]_+ plus the mean over all positive pairs (i, p) and all negative
+    pairs (a, b) of the batch of [pair_margin - s_ip + s_ab]_+, which is ``triplet`` with the batch as one row.
 
     The paper draws (a, b) outside the anchor's class and uses squared distances (``euclidean(squared=True)``); here
     the pairs that touch the anchor's class count too, about 2 in C of them with C classes.
@@ -46,16 +46,11 @@ def quadruplet(scores: Tensor, relation: Rows, *, margin: float = 1.0, pair_marg
         pair_margin: the paper's α2, smaller than ``margin``.
 
     Returns:
-        ``[n]``.
+        ``[n]``, the second term the same in every row.
     """
-    values, real = positives_of(scores, relation)
-    order = scores[relation.negative].sort().values
-    wide = order.double()
-    above = torch.cat([wide.new_zeros(1), wide.flip(0).cumsum(0)]).flip(0)
-    threshold = values - pair_margin
-    start = torch.searchsorted(order.detach(), threshold.detach().contiguous(), right=True)
-    violation = above[start].to(scores.dtype) - threshold * (len(order) - start)
-    return triplet(scores, relation, margin=margin) + ops.mean(violation / max(1, len(order)), real)
+    everywhere = Rows(same=relation.positive.flatten().unsqueeze(0), left_out=~relation.known.flatten().unsqueeze(0))
+    pairs = triplet(scores.flatten().unsqueeze(0), everywhere, margin=pair_margin)
+    return triplet(scores, relation, margin=margin) + for_every_row(pairs.squeeze(0), scores)
 
 
 @register(
@@ -256,8 +251,8 @@ def icnn(scores: Tensor, relation: Rows, *, neighbors: int = 4, considered: int 
     ``considered`` nearest (divided by the row's largest where that exceeds 1), and of the mean distance to
     other-class neighbours, in units of the batch's largest.
 
-    Checked against the score in the authors' published code, written as a loop. Proto-Triplet, the paper's other
-    loss, is ``triplet(margin=0.5)`` with the miner ``batch_hard`` over class prototypes as keys.
+    Checked against the score in the authors' published code, written as a loop. The paper's other loss is
+    ``proto_triplet``.
 
     Args:
         scores: ``[n, m]``, minus distances.
