@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from similis.errors import UserError
 
 if TYPE_CHECKING:
-    from similis.data import Retrieval
+    from similis.data import Dataset, Retrieval
     from similis.evaluation import Report
     from similis.search import Retriever
 
@@ -90,11 +90,10 @@ def _judge_retrieval(
 
 def _retriever(model: Any, ids: Sequence[str], texts: Sequence[str]) -> Retriever:
     from similis.indexes import DenseRetriever, Index
-    from similis.indexes.manifest import is_index
 
     if hasattr(model, "search"):
         return model  # type: ignore[no-any-return]
-    if isinstance(model, str | Path) and is_index(Path(model)):
+    if isinstance(model, str | Path) and (Path(model) / "manifest.json").is_file():
         return Index.open(model)
     return DenseRetriever.build(_encoder(model), ids, texts)
 
@@ -103,6 +102,39 @@ def _encoder(model: Any) -> Any:
     from similis.encoders import load
 
     return load(model) if isinstance(model, str | Path) else model
+
+
+def _judge_scores(encoder: Any, data: Dataset, metrics: Metrics, seed: int) -> Report:
+    from similis.evaluation import evaluate_pairs, evaluate_scores
+    from similis.indexes.reduction import reduction
+
+    similarity = reduction(encoder.similarity_name)
+    first, second = (encoder.encode(data.column(side)) for side in ("sentence1", "sentence2"))
+    scores = similarity.score(similarity.query(first), similarity.key(second))
+    if data.supervision == "scored_pairs":
+        gold = data.column("score")
+        return evaluate_scores(scores, gold, seed=seed, **_chosen(metrics))
+    labels = data.column("label")
+    if not set(labels) <= {0, 1}:
+        raise UserError(
+            f"{data.path} labels its pairs {', '.join(map(str, sorted(set(labels), key=str)[:4]))}; "
+            "to judge a similarity the labels must be 1 (same) and 0 (different)"
+        )
+    return evaluate_pairs(scores, labels, seed=seed, **_chosen(metrics))
+
+
+def _judge_labels(encoder: Any, data: Dataset, metrics: Metrics, seed: int) -> Report:
+    from similis.evaluation import evaluate_labels
+
+    embeddings = encoder.encode(data.column("text"))
+    return evaluate_labels(
+        embeddings, data.column("label"), seed=seed, similarity=encoder.similarity_name, **_chosen(metrics)
+    )
+
+
+def _chosen(metrics: Metrics) -> dict[str, Any]:
+    """Metrics as an argument, or nothing, so that the usual ones are taken."""
+    return {} if metrics is None else {"metrics": metrics}
 
 
 class _Texts:
@@ -117,7 +149,7 @@ class _Pairs:
         self.queries, self.corpus, self.qrels = queries, corpus, qrels
 
 
-def _pairs_as_retrieval(data: Any) -> _Pairs:
+def _pairs_as_retrieval(data: Dataset) -> _Pairs:
     anchors = {text: f"q{i}" for i, text in enumerate(dict.fromkeys(data.column("anchor")))}
     positives = {text: f"d{i}" for i, text in enumerate(dict.fromkeys(data.column("positive")))}
     qrels: dict[str, dict[str, int]] = {}

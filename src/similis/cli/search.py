@@ -84,5 +84,5 @@ def _run_file(opened: Any, queries: Path, run: Path, k: int, mode: str) -> dict[
 
     asked = read_corpus(queries)
     ranked = opened.run(asked.ids, asked.texts, k=k, mode=mode)
-    write_run(run, ranked)
+    write_run(ranked, run)
     return {"queries": len(ranked), "results": sum(len(r) for r in ranked.values()), "run": str(run)}

@@ -9,8 +9,8 @@ def as_text(result: DemoResult) -> str:
     """One table, the tests, five searches, and what to type next."""
     counts = result.counts
     lines = [
-        f"{counts['documents']:,} docstrings of this Python: {counts['train']:,} to train on, {counts['dev']:,} to tune "
-        f"on, {counts['test']:,} held-out queries (split by module, near copies removed)",
+        f"{counts['documents']:,} docstrings of this Python: {counts['train']:,} to train on, "
+        f"{counts['dev']:,} to tune on, {counts['test']:,} held-out queries (split by module, near copies removed)",
         "",
         *_table(result),
         "",
