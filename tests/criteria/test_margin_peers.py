@@ -14,6 +14,9 @@ from torch.nn.functional import normalize
 from similis.objective import Objective
 from similis.relation import Relation
 
+# The peer indexes with lists of lists, which torch warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:Using a non-tuple sequence")
+
 SHAPES = [(3, 4), (8, 2), (4, 5)]
 COSINE = distances.CosineSimilarity()
 EUCLIDEAN = distances.LpDistance()
