@@ -1,42 +1,40 @@
-"""Speed of judging runs: ours against pytrec_eval (C) and ranx, ten measures with per-query values.
+"""Speed of judging: runs against pytrec_eval (C) and ranx, an encoder against sentence-transformers' evaluator.
 
     python bench/evaluation.py [--quick] [--json]
 
-Each peer reads the same dictionaries of string ids in the same process, one after the other, three rounds; figures
-are medians in seconds. A peer that is not installed is reported as absent.
+Every contender gets the same dictionaries of string ids in the same process, in turn; figures are median processor
+seconds. A peer that is not installed is reported as absent.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
 import importlib
-import json
-import statistics
-import sys
-import time
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from similis.evaluation import evaluate_run
-from similis.evaluation.runs import evaluate_ranked
+import measure
+from similis.evaluation import evaluate_ranked, evaluate_retrieval, evaluate_run
 from similis.metrics.arrays import Judgements, from_arrays
 
 MEASURES = ["nDCG@10", "nDCG", "MAP", "MAP@100", "MRR", "R@100", "R@1000", "P@5", "P@10", "Rprec"]
 TREC = {"ndcg_cut.10", "ndcg", "map", "map_cut.100", "recip_rank", "recall.100,1000", "P.5,10", "Rprec"}
 RANX = ["ndcg@10", "ndcg", "map", "map@100", "mrr", "recall@100", "recall@1000", "precision@5", "precision@10"]
 RANX += ["r-precision"]
+BARS = {"pytrec_eval": 4.0, "ranx": 8.0}
 Nested = dict[str, dict[str, float]]
+Grades = dict[str, dict[str, int]]
 
 
-def make(queries: int, depth: int, judged: int = 20) -> tuple[Nested, dict[str, dict[str, int]]]:
-    """A run with distinct document ids from a million, every query's best 10 and 10 random documents judged."""
+def make(queries: int, depth: int, judged: int = 20) -> tuple[Nested, Grades]:
+    """A run over a million documents; of every query's results the first 10 and 10 random ones are judged."""
     rng = np.random.default_rng(0)
     names = np.array([f"doc{i}" for i in range(1_000_000)], dtype=object)
     run: Nested = {}
-    qrels: dict[str, dict[str, int]] = {}
+    qrels: Grades = {}
     for query in range(queries):
         docs = names[rng.choice(len(names), depth, replace=False)].tolist()
         run[f"q{query}"] = dict(zip(docs, np.sort(rng.standard_normal(depth))[::-1].tolist(), strict=True))
@@ -46,117 +44,126 @@ def make(queries: int, depth: int, judged: int = 20) -> tuple[Nested, dict[str, 
     return run, qrels
 
 
-def ours(run: Nested, qrels: dict[str, dict[str, int]], resamples: int = 0) -> dict[str, dict[str, float]]:
+def ours(run: Nested, qrels: Grades, resamples: int = 0) -> Nested:
     """Our per-query values, as dictionaries like the peers'."""
     report = evaluate_run(run, qrels, MEASURES, resamples=resamples)
     return {name: score.per_query for name, score in report.metrics.items()}
 
 
-def pytrec_eval(run: Nested, qrels: dict[str, dict[str, int]]) -> Any:
+def pytrec_eval(run: Nested, qrels: Grades) -> Any:
     """Per-query values by trec_eval's C code."""
     return importlib.import_module("pytrec_eval").RelevanceEvaluator(qrels, TREC).evaluate(run)
 
 
-def ranx(run: Nested, qrels: dict[str, dict[str, int]]) -> Any:
+def ranx(run: Nested, qrels: Grades) -> Any:
     """Per-query values by ranx, dictionaries converted as its users must."""
     module = importlib.import_module("ranx")
     return module.evaluate(module.Qrels(qrels), module.Run(run), RANX, return_mean=False, make_comparable=True)
 
 
-def seconds(action: Callable[[], Any]) -> float:
-    """Processor seconds of one call, garbage collector quiet."""
-    gc.collect()
-    start = time.process_time()
-    action()
-    return time.process_time() - start
-
-
-def report(
-    case: str, our: list[float], peer: str | None, their: list[float] | None, bar: float | None
-) -> dict[str, Any]:
-    """One line of the benchmark; without ``their`` figures the peer is absent."""
-    mine = statistics.median(our)
-    theirs = statistics.median(their) if their else None
-    ratio = theirs / mine if theirs is not None else None
-    holds = None if ratio is None or bar is None else ratio >= bar
-    return {
-        "case": case,
-        "unit": "s",
-        "ours": round(mine, 4),
-        "peer": peer if their or peer is None else f"{peer} (not installed)",
-        "theirs": None if theirs is None else round(theirs, 4),
-        "ratio": None if ratio is None else round(ratio, 2),
-        "bar": bar,
-        "holds": holds,
-    }
-
-
-def from_dictionaries(queries: int, depth: int, rounds: int) -> list[dict[str, Any]]:
-    """The main case: dictionaries in, ten measures with per-query values out."""
+def runs(queries: int, depth: int) -> list[measure.Line]:
+    """Dictionaries in, ten measures with per-query values out; and the same with intervals, and from integers."""
     run, qrels = make(queries, depth)
-    gc.freeze()
-    peers: dict[str, tuple[Callable[..., Any], float]] = {"pytrec_eval": (pytrec_eval, 4.0), "ranx": (ranx, 8.0)}
-    peers = {name: peer for name, peer in peers.items() if _present(name)}
-    small = {query: run[query] for query in list(run)[:20]}
-    for peer, _ in peers.values():  # compile and load before the clock runs
-        peer(small, {query: qrels[query] for query in small})
-    mine: list[float] = []
-    theirs: dict[str, list[float]] = {name: [] for name in peers}
-    for _ in range(rounds):
-        mine.append(seconds(lambda: ours(run, qrels)))
-        for name, (peer, _) in peers.items():
-            theirs[name].append(seconds(lambda peer=peer: peer(run, qrels)))  # type: ignore[misc]
-    size = f"{queries} queries x {depth}, ten measures per query"
-    lines = [
-        report(f"{size}, from dictionaries", mine, name, theirs.get(name), bar)
-        for name, bar in (("pytrec_eval", 4.0), ("ranx", 8.0))
-    ]
-    intervals = [seconds(lambda: ours(run, qrels, 10_000)) for _ in range(rounds)]
-    lines.append(report(f"{size}, with 10,000 bootstrap resamples", intervals, None, None, None))
-    return lines
-
-
-def from_integers(queries: int, depth: int, rounds: int) -> dict[str, Any]:
-    """The array entry: document numbers and scores already in order."""
+    gc.collect()
+    gc.freeze()  # ten million dictionary entries that no contender should pay for
+    peers = {name: peer for name, peer in (("pytrec_eval", pytrec_eval), ("ranx", ranx)) if _installed(name)}
+    contenders: dict[str, Callable[[], object]] = {"ours": lambda: ours(run, qrels)}
+    for name, peer in peers.items():
+        contenders[name] = lambda peer=peer: peer(run, qrels)  # type: ignore[misc]
+    seconds = measure.interleaved(contenders)
     rng = np.random.default_rng(1)
     docs = rng.permuted(np.tile(np.arange(depth * 4), (queries, 1)), axis=1)[:, :depth]
     scores = -np.sort(-rng.standard_normal((queries, depth)), axis=1)
     known = Judgements(np.arange(0, queries * 20 + 1, 20), docs[:, :20].ravel(), rng.integers(0, 4, queries * 20) * 1.0)
-    times = [
-        seconds(lambda: evaluate_ranked(from_arrays(docs, scores, known), MEASURES, resamples=0)) for _ in range(rounds)
+    others = measure.interleaved(
+        {
+            "with 10,000 bootstrap resamples": lambda: ours(run, qrels, 10_000),
+            "from integer arrays": lambda: evaluate_ranked(from_arrays(docs, scores, known), MEASURES, resamples=0),
+        }
+    )
+    case = f"{queries} queries x {depth}, ten measures"
+    lines = [
+        measure.compared(
+            f"{case}, from dictionaries",
+            "s",
+            seconds["ours"],
+            name,
+            seconds.get(name),
+            bar=bar,
+            note="" if name in seconds else "not installed",
+        )
+        for name, bar in BARS.items()
     ]
-    return report(f"{queries} queries x {depth}, ten measures per query, from integer arrays", times, None, None, None)
+    return lines + [measure.Line(f"{case}, {what}", "s", figure) for what, figure in others.items()]
 
 
-def _present(name: str) -> bool:
-    try:
-        importlib.import_module(name)
-    except ImportError:
-        return False
-    return True
+class Prepared:
+    """An encoder whose vectors are ready, so that searching and judging alone are timed."""
+
+    similarity_name = "cosine"
+    similarity_fn_name = "cosine"
+    model_card_data = None
+
+    def __init__(self, texts: int) -> None:
+        vectors = np.random.default_rng(2).standard_normal((texts, 256)).astype(np.float32)
+        self.vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def encode(self, texts: list[str], **options: Any) -> Any:
+        """Rows named by the texts, which are numbers."""
+        rows = self.vectors[[int(text) for text in texts]]
+        if options.get("convert_to_tensor"):
+            return importlib.import_module("torch").from_numpy(rows)
+        return rows
+
+
+def encoder(queries: int, documents: int) -> list[measure.Line]:
+    """Retrieval evaluation of an encoder, exact search and measures, against InformationRetrievalEvaluator."""
+    model = Prepared(queries + documents)
+    asked = {f"q{i}": str(i) for i in range(queries)}
+    corpus = {f"d{i}": str(queries + i) for i in range(documents)}
+    rng = np.random.default_rng(3)
+    qrels = {query: {f"d{d}": 1 for d in rng.integers(0, documents, 3)} for query in asked}
+    metrics = [f"{name}@{k}" for name in ("Success", "P", "R") for k in (1, 3, 5, 10)]  # the peer's defaults
+    metrics += ["MRR@10", "nDCG@10", "MAP@100"]
+    module = importlib.import_module("sentence_transformers.evaluation")
+
+    class Evaluator(module.InformationRetrievalEvaluator):  # type: ignore[name-defined, misc]
+        """The peer, its vectors ready like ours."""
+
+        def embed_inputs(self, model: Prepared, sentences: list[str], **options: Any) -> Any:
+            return model.encode(list(sentences), convert_to_tensor=True)
+
+    similarity = importlib.import_module("sentence_transformers.util").cos_sim
+    peer = Evaluator(
+        asked,
+        corpus,
+        {query: set(row) for query, row in qrels.items()},
+        score_functions={"cosine": similarity},
+        write_csv=False,
+    )
+    seconds = measure.interleaved(
+        {
+            "ours": lambda: evaluate_retrieval(model, asked, corpus, qrels, metrics, resamples=0),
+            "theirs": lambda: peer.compute_metrices(model),
+        }
+    )
+    case = f"an encoder, {queries} queries x {documents} documents, vectors ready"
+    name = "InformationRetrievalEvaluator"
+    return [measure.compared(case, "s", seconds["ours"], name, seconds["theirs"], bar=2.0)]
+
+
+def _installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
 
 
 def main() -> None:
-    """Print the table or, with ``--json``, one object a line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="1,000 queries x 200 results: a smoke run")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    options = parser.parse_args()
-    queries, depth = (1000, 200) if options.quick else (10_000, 1000)
-    lines = [*from_dictionaries(queries, depth, 3), from_integers(queries, depth, 3)]
-    for line in lines:
-        print(json.dumps(line) if options.json else _row(line))
-    sys.exit(0 if all(line["holds"] is not False for line in lines) or options.quick else 1)
-
-
-def _row(line: dict[str, Any]) -> str:
-    text = f"{line['case']:<75} {line['ours']:>9.3f} {line['unit']}"
-    if line["peer"] is None:
-        return text
-    if line["theirs"] is None:
-        return f"{text}  {line['peer']}"
-    verdict = f"bar {line['bar']}x: {'holds' if line['holds'] else 'MISSED'}"
-    return f"{text}  {line['peer']} {line['theirs']:.3f} {line['unit']}, {line['ratio']}x ({verdict})"
+    """Print every line as it is known."""
+    options = measure.arguments(__doc__ or "").parse_args()
+    sizes = ((1000, 200), (200, 2000)) if options.quick else ((10_000, 1000), (1000, 18_000))
+    for name, case, size in zip(("runs", "encoder"), (runs, encoder), sizes, strict=True):
+        if options.only in name:
+            for line in case(*size):
+                measure.show(line, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,6 @@ def test_every_family_is_in_the_registry_with_a_source() -> None:
     registered = {entry.make: entry for entry in entries("metric")}
     for family in FAMILIES.values():
         entry = registered[family.compute]
-        assert entry.source.year > 1900
+        assert entry.source.year > 1800
         assert entry.summary
         assert family.needs in entry.accepts

@@ -1,12 +1,16 @@
 """Judging: measures with intervals, comparisons with tests.
 
-``evaluate_run``, ``evaluate_arrays`` and ``evaluate_retrieval`` return a :class:`Report`. Imports ``metrics`` and the
+``evaluate_run``, ``evaluate_retrieval``, ``evaluate_scores``, ``evaluate_pairs``, … return a :class:`Report`;
+``compare_reports`` tests two of them against each other. Imports ``metrics`` and the
 base; ``diagnostics``, ``cli`` and ``report`` may import it.
 """
 
 from similis.evaluation.comparison import Comparison, compare_all, compare_reports
+from similis.evaluation.labels import evaluate_labels
 from similis.evaluation.report import Report, Score
+from similis.evaluation.retrieval import evaluate_retrieval
 from similis.evaluation.runs import evaluate_arrays, evaluate_ranked, evaluate_run
+from similis.evaluation.sts import evaluate_pairs, evaluate_scores
 
 __all__ = [
     "Comparison",
@@ -15,6 +19,10 @@ __all__ = [
     "compare_all",
     "compare_reports",
     "evaluate_arrays",
+    "evaluate_labels",
+    "evaluate_pairs",
     "evaluate_ranked",
+    "evaluate_retrieval",
     "evaluate_run",
+    "evaluate_scores",
 ]

@@ -90,7 +90,7 @@ def evaluate_ranked(
         {"seed": seed, "resamples": resamples, "level": bootstrap.LEVEL, "interval": "BCa bootstrap over queries"},
     )
     if excluded:
-        report.notes.append(f"{_queries(len(excluded))} without a relevant document left out (such as {excluded[0]!r})")
+        report.notes.append(f"{counted(len(excluded), 'query')} without a relevant document left out ({excluded[0]!r})")
     return report
 
 
@@ -141,11 +141,13 @@ def _check_queries(run: Mapping[str, Any], qrels: Mapping[str, Any]) -> list[str
         )
     notes = []
     if strangers:
-        notes.append(f"{_queries(len(strangers))} of the run without judgements ignored (such as {strangers[0]!r})")
+        notes.append(f"{counted(len(strangers), 'query')} of the run without judgements ignored ({strangers[0]!r})")
     if missing:
-        notes.append(f"{_queries(len(missing))} of the judgements without results count as 0 (such as {missing[0]!r})")
+        notes.append(f"{counted(len(missing), 'query')} of the judgements without results count as 0 ({missing[0]!r})")
     return notes
 
 
-def _queries(count: int) -> str:
-    return f"{count} query" if count == 1 else f"{count} queries"
+def counted(count: int, noun: str) -> str:
+    """``1 query``, ``2 queries``."""
+    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{count} {noun if count == 1 else plural}"

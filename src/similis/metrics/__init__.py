@@ -4,10 +4,22 @@
 classes. Imports only the base; ``evaluation`` and everything above may import it.
 """
 
-from similis.metrics import ranking
+from similis.metrics import labelled, ranking, scored
 from similis.metrics.building import from_dicts
 from similis.metrics.family import FAMILIES, Family, Metric, measure
 from similis.metrics.parsing import parse, parse_all
 from similis.metrics.ranked import Ranked
 
-__all__ = ["FAMILIES", "Family", "Metric", "Ranked", "from_dicts", "measure", "parse", "parse_all", "ranking"]
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "Metric",
+    "Ranked",
+    "from_dicts",
+    "labelled",
+    "measure",
+    "parse",
+    "parse_all",
+    "ranking",
+    "scored",
+]

@@ -88,12 +88,12 @@ class Metric:
         """How many results of each query the measure reads; None where it reads all."""
         return self.cutoff if isinstance(self.cutoff, int) else None
 
-    def compute(self, data: Any, **extra: Any) -> Any:
-        """The measure's values on ``data``: ``[Q]`` with NaN where undefined for a ranking, else a number."""
-        arguments: dict[str, Any] = {**self.family.params, **dict(self.params), **extra}
+    def compute(self, *data: Any) -> Any:
+        """The measure on ``data``: ``[Q]`` values with NaN where undefined for a ranking, else see the family."""
+        arguments: dict[str, Any] = {**self.family.params, **dict(self.params)}
         if self.family.cutoff != "none":
             arguments["cutoff"] = self.cutoff
-        return self.family.compute(data, **arguments)
+        return self.family.compute(*data, **arguments)
 
     def __str__(self) -> str:
         inside = ", ".join(f"{key}={value}" for key, value in self.params)

@@ -1,0 +1,125 @@
+"""Scores of pairs against gold values: semantic textual similarity and pair classification."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from similis.errors import UserError
+from similis.evaluation import bootstrap
+from similis.evaluation.report import Report, Score
+from similis.metrics.family import Metric
+from similis.metrics.parsing import parse_all
+from similis.metrics.ranked import Floats
+from similis.metrics.scored import Scored
+from similis.metrics.scored.detection import best_threshold
+
+CORRELATIONS = ("Spearman", "Pearson", "Kendall")
+DETECTION = ("PairAP", "BestF1", "BestAccuracy", "ROC-AUC")
+Metrics = str | Metric | Iterable[str | Metric]
+Values = Sequence[float] | npt.NDArray[Any]
+
+
+def evaluate_scores(
+    scores: Values,
+    gold: Values,
+    metrics: Metrics = CORRELATIONS,
+    seed: int = 0,
+    *,
+    resamples: int = bootstrap.RESAMPLES,
+) -> Report:
+    """Judge similarity scores ``[n]`` by gold similarities ``[n]`` (any unit): rank and linear correlation.
+
+    Args:
+        scores: one a pair, higher is more similar.
+        gold: what people said.
+        metrics: Spearman, Pearson, Kendall; with 0/1 gold also PairAP, BestF1, BestAccuracy, ROC-AUC, EER, FPR, minDCF.
+        seed: of the bootstrap over pairs.
+        resamples: of the bootstrap; 0 leaves the intervals out.
+
+    Raises:
+        UserError: different lengths, fewer than two pairs, a value that is no number, scores or gold values all equal,
+            or a measure that needs 0/1 gold values.
+    """
+    data = Scored(_numbers(scores, "score"), _numbers(gold, "gold value"))
+    if data.scores.shape != data.gold.shape:
+        raise UserError(f"there are {len(data.scores)} scores for {len(data.gold)} gold values; each pair needs both")
+    if data.size < 2:
+        raise UserError(f"at least 2 pairs are needed, not {data.size}")
+    chosen = parse_all(metrics, ["scores"])
+    for metric in chosen:
+        _check(metric, data)
+    samples = _samples(data, chosen, seed, resamples) if resamples else {}
+    everything = np.ones((1, data.size))
+    found = {}
+    for metric in chosen:
+        value = float(metric.compute(data, everything)[0])
+        drawn = samples.get(str(metric))
+        interval = None if drawn is None else bootstrap.percentile_interval(drawn[~np.isnan(drawn)])
+        detail = {"threshold": best_threshold(data, metric.name)} if metric.name.startswith("Best") else {}
+        found[str(metric)] = Score(str(metric), value, interval, data.size, samples=drawn, detail=detail)
+    notes = ["the best threshold was chosen on the pairs it is judged on"] if _has_best(chosen) else []
+    setting = {
+        "seed": seed,
+        "resamples": resamples,
+        "level": bootstrap.LEVEL,
+        "interval": "percentile bootstrap over pairs",
+        "gold": f"{zlib.crc32(data.gold.tobytes()):08x}",
+    }
+    return Report(found, notes, (), setting)
+
+
+def evaluate_pairs(
+    scores: Values,
+    labels: Values,
+    metrics: Metrics = DETECTION,
+    seed: int = 0,
+    *,
+    resamples: int = bootstrap.RESAMPLES,
+) -> Report:
+    """Judge similarity scores ``[n]`` by labels ``[n]``, 1 for "same" and 0 for "different".
+
+    Raises:
+        UserError: as :func:`evaluate_scores`; labels that are not 0/1, or all the same.
+    """
+    return evaluate_scores(scores, labels, metrics, seed, resamples=resamples)
+
+
+def _samples(data: Scored, metrics: Sequence[Metric], seed: int, resamples: int) -> dict[str, Floats]:
+    """Every measure on the same resamples -> ``[resamples]`` each."""
+    parts: dict[str, list[Floats]] = {str(metric): [] for metric in metrics}
+    for block in bootstrap.weights(data.size, resamples, seed):
+        for metric in metrics:
+            parts[str(metric)].append(metric.compute(data, block))
+    return {name: np.concatenate(blocks) for name, blocks in parts.items()}
+
+
+def _check(metric: Metric, data: Scored) -> None:
+    if metric.name in CORRELATIONS:
+        for values, what in ((data.scores, "scores"), (data.gold, "gold values")):
+            if np.ptp(values) == 0.0:
+                raise UserError(f"{metric} is undefined: all {what} are {values[0]:g}")
+    elif not np.isin(data.gold, (0.0, 1.0)).all():
+        other = data.gold[~np.isin(data.gold, (0.0, 1.0))][0]
+        raise UserError(f"{metric} needs labels of 0 and 1, but there is {other:g}; graded gold values take Spearman")
+    elif np.ptp(data.gold) == 0.0:
+        raise UserError(f"{metric} needs pairs of both kinds, but every label is {data.gold[0]:g}")
+
+
+def _has_best(metrics: Sequence[Metric]) -> bool:
+    return any(metric.name.startswith("Best") for metric in metrics)
+
+
+def _numbers(values: Values, what: str) -> Floats:
+    try:
+        numbers = np.asarray(values, np.float64).ravel()
+    except (TypeError, ValueError):
+        raise UserError(f"a {what} is not a number") from None
+    bad = np.flatnonzero(~np.isfinite(numbers))
+    if len(bad):
+        raise UserError(f"the {what} of pair {bad[0] + 1} is {numbers[bad[0]]}; it must be a finite number")
+    return numbers
