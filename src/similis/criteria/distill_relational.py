@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
-from torch.utils.checkpoint import checkpoint
 
 from similis.criteria import ops
 from similis.criteria.ranking_ops import PAIRS_AT_ONCE
@@ -59,6 +61,38 @@ def _angles(own: Tensor, distance: Tensor) -> Tensor:
     return torch.where(wide, above / torch.where(wide, product, 1.0), 0.0)
 
 
+class _AngleGaps(torch.autograd.Function):
+    """Mean smooth L1 gap of the angles at each vertex; the backward pass goes over the vertices again."""
+
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, teacher: Tensor) -> Tensor:
+        ctx.save_for_backward(student, teacher)
+        return torch.cat([_gaps(student, teacher, cut) for cut in _vertices(student)])
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None]:
+        student, teacher = ctx.saved_tensors
+        total = torch.zeros_like(student)
+        for cut in _vertices(student):
+            leaf = student.detach().requires_grad_()
+            with torch.enable_grad():
+                gaps = _gaps(leaf, teacher, cut)
+            total += torch.autograd.grad(gaps, leaf, outer[0][cut])[0]
+        return total, None
+
+
+def _vertices(student: Tensor) -> Iterator[slice]:
+    step = max(1, PAIRS_AT_ONCE // max(1, student.numel()))
+    for start in range(0, len(student), step):
+        yield slice(start, start + step)
+
+
+def _gaps(student: Tensor, teacher: Tensor, cut: slice) -> Tensor:
+    """``[c]`` mean gaps at the vertices of a slice."""
+    mine, theirs = _angles(student[cut], student), _angles(teacher[cut], teacher)
+    return smooth_l1_loss(mine, theirs, reduction="none").mean((1, 2))
+
+
 @register(
     "criterion",
     "rkd_angle",
@@ -83,15 +117,5 @@ def rkd_angle(scores: Tensor, relation: Rows) -> Tensor:
     """
     student = (-scores).clamp_min(0).masked_fill(~relation.known, 0.0)
     teacher = (-relation.grade.to(scores.dtype)).clamp_min(0).masked_fill(~relation.known, 0.0)
-
-    def vertices(own: Tensor, own_teacher: Tensor, distance: Tensor) -> Tensor:
-        apart = smooth_l1_loss(_angles(own, distance), _angles(own_teacher, teacher), reduction="none")
-        return apart.mean((1, 2))
-
-    step = max(1, PAIRS_AT_ONCE // max(1, student.numel()))
-    parts = [
-        checkpoint(vertices, own, own_teacher, student, use_reentrant=False)
-        for own, own_teacher in zip(student.split(step), teacher.split(step), strict=True)
-    ]
-    found: Tensor = torch.cat(parts)
+    found: Tensor = _AngleGaps.apply(student, teacher)  # type: ignore[no-untyped-call]
     return found
