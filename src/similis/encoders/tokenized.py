@@ -69,10 +69,14 @@ class TokenizedTexts:
 
     def document_frequency(self, vocabulary: int) -> NDArray[np.int64]:
         """In how many texts each token occurs, int64 ``[vocabulary]``."""
-        rows = np.repeat(np.arange(len(self)), self.lengths)
-        # one number for each (text, token); sorting it puts repeats within a text side by side
-        pairs = np.unique(rows * np.int64(vocabulary) + self.ids)
-        return np.bincount(pairs % vocabulary, minlength=vocabulary)
+        import scipy.sparse
+
+        ones = np.ones(len(self.ids), dtype=np.bool_)
+        shape = (len(self), vocabulary)
+        # a copy: merging the repeats within a text rearranges the arrays in place
+        matrix = scipy.sparse.csr_matrix((ones, self.ids, self.offsets), shape, copy=True)
+        matrix.sum_duplicates()
+        return np.bincount(matrix.indices, minlength=vocabulary)
 
     def save(self, folder: Path) -> None:
         """Write ``ids.npy`` and ``offsets.npy`` into a folder that appears whole or not at all."""
