@@ -124,7 +124,7 @@ def approximate(keys: np.ndarray, tuning: np.ndarray, queries: np.ndarray) -> It
     note = f"recall {reached[0]:.4f} and {reached[1]:.4f}; {coded.settings}; efSearch {graph.hnsw.efSearch}"
     ours, theirs = (len(queries) / taken[name] for name in ("ours", "hnsw"))
     peer = "faiss HNSW (M 16, efConstruction 128)"
-    yield compared(case, "queries/s", ours, peer, theirs, bar=1.5, lower_is_better=False, note=note)
+    yield compared(case, "queries/s", ours, peer, theirs, bar=1.3, lower_is_better=False, note=note)
     yield compared(f"{case}: build", "s", build, peer, their_build)
     exact_seconds = interleaved({"exact": lambda: plain.search(queries, K)})["exact"]
     rate = len(queries) / exact_seconds
