@@ -300,3 +300,17 @@ def test_a_query_without_known_words_has_no_lexical_hits_but_dense_ones(folder: 
     assert index.search("zzzz qqqq", mode="lexical")[0].ids == []
     assert len(index.search("zzzz qqqq", mode="hybrid")[0]) == 10
     assert len(index.search("", mode="hybrid")[0]) == 10
+
+
+def test_auto_stays_exact_where_codes_miss_the_recall(
+    tmp_path: Path, hashes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("similis.indexes.approximate.CODES_FROM", 200)
+    corpus = documents(1500, seed=5)
+    coded = Index.build(HashEncoder(32), corpus, tmp_path / "coded", lexical=False)
+    assert coded.facts()["kind"] == "pq"
+    monkeypatch.setattr("similis.indexes.building.RECALL", 1.01)
+    index = Index.build(HashEncoder(32), corpus, tmp_path / "exact", lexical=False)
+    assert index.facts()["kind"] == "exact"
+    assert index.facts()["settings"] is None
+    assert not (tmp_path / "exact" / "codes.faiss").exists()
