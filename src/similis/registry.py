@@ -155,6 +155,12 @@ def entries(kind: str | None = None) -> Iterator[Entry]:
             yield _entries[key]
 
 
+def is_registered(kind: str, name: str) -> bool:
+    """Whether there is an entry of this kind and name."""
+    _load(kind)
+    return (kind, name) in _entries
+
+
 def find(kind: str, name: str) -> Entry:
     """The entry called ``name``; an unknown name is a :class:`UserError` with the nearest names."""
     _load(kind)

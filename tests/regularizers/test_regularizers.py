@@ -184,3 +184,12 @@ def test_a_regularizer_of_proxies_needs_proxies() -> None:
     x = cloud(6, 4).float()
     with pytest.raises(UserError, match="reads class proxies"):
         Objective("infonce", regularizers=["regular_face"])(x, x, Relation.labels(torch.arange(6) % 2))
+
+
+def test_a_criterion_may_be_a_second_term() -> None:
+    x, relation = cloud(8, 4).float(), Relation.labels(torch.arange(8) % 2)
+    both = Objective("infonce", similarity="snr", regularizers=["triplet(0.5, margin=0.3)"])
+    parts = Objective("infonce", similarity="snr"), Objective("triplet(margin=0.3)", similarity="snr")
+    expected = parts[0](x, x, relation) + 0.5 * parts[1](x, x, relation)
+    torch.testing.assert_close(both(x, x, relation), expected)
+    assert str(Objective(str(both))) == str(both)

@@ -14,7 +14,7 @@ from similis.keys import KeySource
 from similis.objective.aliases import translate
 from similis.objective.blocks import Block
 from similis.objective.tiles import Totals, plain, tiled, totals
-from similis.registry import bind, entries
+from similis.registry import bind, entries, is_registered
 from similis.relation import Relation, Rows
 from similis.similarity import Similarity, build
 from similis.text import FIRST, Call, Value, format_value, parse_call, parse_settings
@@ -37,7 +37,8 @@ class Objective(nn.Module):
         similarity: text or a :class:`Similarity`; default cosine.
         keys: a key source such as ``"proxies(classes=77)"``; default: the criterion's own, or the batch's keys.
         miner: text; None takes every known pair.
-        regularizers: texts, each with its weight first: ``"zero_mean(0.1)"``.
+        regularizers: texts, each with its weight first: ``"zero_mean(0.1)"``. A criterion may stand here too
+            (``"tcm(0.5)"``): a second loss over the same embeddings, similarity and relation.
         directions: of ``q2k, k2q, q2q, k2k``: each is scored by itself and the losses averaged; joined by ``+``
             (``"q2k+q2q"``) they share one row of keys.
         matryoshka: prefixes of the embedding dimension, each with an equal share of the loss.
@@ -93,7 +94,8 @@ class Objective(nn.Module):
         self.miner = None if settings.get("miner") is None else bind("miner", settings["miner"]).build()
         made = self._criterion.build()
         self.criterion: Callable[[Tensor, Rows], Tensor] = made
-        self.regularizers = nn.ModuleList([_Penalty(text) for text in _list(settings.get("regularizers", ()))])
+        penalties = _list(settings.get("regularizers", ()))
+        self.regularizers = nn.ModuleList([_Penalty(text, self.similarity) for text in penalties])
         self.directions = tuple(str(d) for d in _list(settings.get("directions", traits.get("directions", "q2k"))))
         self.matryoshka = tuple(int(d) for d in _list(settings.get("matryoshka", ())))
         self.execution = _one_of("execution", settings.get("execution", "auto"), EXECUTIONS)
@@ -237,15 +239,18 @@ class Objective(nn.Module):
 
 
 class _Penalty(nn.Module):
-    """A regularizer with its weight and what it reads."""
+    """A regularizer, or a second criterion, with its weight and what it reads."""
 
-    def __init__(self, text: str | Call) -> None:
+    def __init__(self, text: str | Call, similarity: Similarity) -> None:
         super().__init__()
         call = parse_call(text) if isinstance(text, str) else text
         arguments = dict(call.arguments)
         weight = arguments.pop(FIRST, arguments.pop("weight", 1.0))
-        bound = bind("regularizer", Call(call.name, arguments))
         self.weight = float(weight)  # type: ignore[arg-type]
+        if is_registered("criterion", call.name):
+            self.penalty, self.reads = Objective(str(Call(call.name, arguments)), similarity=similarity), "relation"
+            return
+        bound = bind("regularizer", Call(call.name, arguments))
         self.penalty = bound.build()
         self.reads = bound.entry.traits.get("reads", "embeddings")
 
@@ -254,6 +259,8 @@ class _Penalty(nn.Module):
             if proxies is None:
                 raise UserError("this regularizer reads class proxies, and the objective has none")
             value: Tensor = self.penalty(proxies)
+        elif self.reads == "relation":
+            value = self.penalty(queries, keys, relation)
         elif self.reads == "pairs":
             value = self.penalty(queries, keys[: len(queries)])
         elif self.reads == "labels":
