@@ -13,9 +13,9 @@ from sentence_transformers.sentence_transformer.losses import DistillKLDivLoss, 
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, mse_loss, normalize, smooth_l1_loss
 
-from similis.criteria.distill import adr_mse, dark_rank, distill_kl, dynamic_distill, margin_mse
-from similis.criteria.listwise import list_mle
-from similis.criteria.transport import sinkhorn_distill
+from similis.criteria.distillation.scores import adr_mse, dark_rank, distill_kl, dynamic_distill, margin_mse
+from similis.criteria.ranking.listwise import list_mle
+from similis.criteria.regression.transport import sinkhorn_distill
 from similis.objective import Objective
 from similis.relation import Relation
 

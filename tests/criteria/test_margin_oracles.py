@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, softplus
 
-from similis.criteria.margin import bpr, residual_margin, tiered, triplet
-from similis.criteria.margin_exponential import triplet_alignment
-from similis.criteria.margin_order import groco
-from similis.criteria.margin_pairs import contrastive, cosine_contrastive
-from similis.criteria.margin_sets import contextual, icnn, quadruplet
+from similis.criteria.margin.exponential import triplet_alignment
+from similis.criteria.margin.order import groco
+from similis.criteria.margin.pairs import contrastive, cosine_contrastive
+from similis.criteria.margin.sets import contextual, icnn, quadruplet
+from similis.criteria.margin.triplets import bpr, residual_margin, tiered, triplet
 from similis.errors import UserError
 from similis.objective import Objective
 from similis.relation import Relation, Rows

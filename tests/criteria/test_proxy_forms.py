@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, normalize
 
-from similis.criteria.proxy_margin import plus_angle, times_angle
+from similis.criteria.proxy.angular import plus_angle, times_angle
 from similis.errors import UserError
 from similis.keys.fixed import Anchors, Equiangular
 from similis.objective import Objective

@@ -12,8 +12,8 @@ from ranking_lists import SHAPES, assert_equal_to_peer, assert_padding_is_ignore
 from sentence_transformers.cross_encoder import losses
 from torch import Tensor
 
-from similis.criteria.listwise import list_mle, list_net, p_list_mle, poly1_softmax, rank_n_contrast
-from similis.criteria.softmax import infonce
+from similis.criteria.ranking.listwise import list_mle, list_net, p_list_mle, poly1_softmax, rank_n_contrast
+from similis.criteria.softmax.infonce import infonce
 from similis.objective import Objective
 from similis.relation import Relation, Rows
 

@@ -11,15 +11,15 @@ from pytorch_metric_learning import losses
 from ranking_lists import SHAPES, assert_padding_is_ignored, lists, rows_of
 from torch import Tensor
 
-from similis.criteria import ranking_ops
-from similis.criteria.ranking_metrics import (
+from similis.criteria.ranking import ops as ranking_ops
+from similis.criteria.ranking.measures import (
     approx_mrr,
     approx_ndcg,
     fast_ap,
     recall_at_k,
     smooth_ap,
 )
-from similis.criteria.ranking_sorting import blackbox_ap, neural_ndcg
+from similis.criteria.ranking.sorting import blackbox_ap, neural_ndcg
 from similis.objective import Objective
 from similis.relation import Relation, Rows
 

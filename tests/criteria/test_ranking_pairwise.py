@@ -11,9 +11,9 @@ from ranking_lists import SHAPES, assert_equal_to_peer, assert_padding_is_ignore
 from sentence_transformers.cross_encoder import losses
 from torch import Tensor
 
-from similis.criteria import ranking_ops
-from similis.criteria.ranking_lambda import arp_loss, lambda_loss, lambda_rank
-from similis.criteria.ranking_pairwise import fidelity, rank_hinge, ranknet
+from similis.criteria.ranking import ops as ranking_ops
+from similis.criteria.ranking.pairwise import fidelity, rank_hinge, ranknet
+from similis.criteria.ranking.swapped import arp_loss, lambda_loss, lambda_rank
 from similis.errors import UserError
 from similis.relation import Rows
 

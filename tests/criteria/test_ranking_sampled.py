@@ -11,7 +11,7 @@ import torch
 from ranking_lists import lists, rows_of
 from torch import Tensor
 
-from similis.criteria.ranking_sampled import pg_rank, stochastic_rank, yeti
+from similis.criteria.ranking.sampled import pg_rank, stochastic_rank, yeti
 from similis.objective import Objective
 from similis.relation import Relation, Rows
 
@@ -130,7 +130,7 @@ def test_left_out_keys_have_no_gradient_in_samples(ours: object) -> None:
 
 
 def test_noise_is_uniform_and_independent_between_rows_and_draws() -> None:
-    from similis.criteria.ranking_sampled import _uniform
+    from similis.criteria.ranking.sampled import _uniform
 
     scores, rows = torch.zeros(400, 300), Rows(samples=torch.arange(400))
     draws = torch.stack([_uniform(scores, rows, 0, d).flatten() for d in range(4)]).double()

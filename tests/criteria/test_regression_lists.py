@@ -14,8 +14,8 @@ from sentence_transformers.util import pairwise_angle_sim
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss, l1_loss
 
-from similis.criteria.regression_correlation import concordance, pearson, spearman
-from similis.criteria.regression_errors import binary_cross_entropy, huber, jaccard, log_ratio, mae
+from similis.criteria.regression.correlation import concordance, pearson, spearman
+from similis.criteria.regression.errors import binary_cross_entropy, huber, jaccard, log_ratio, mae
 from similis.objective import Objective
 from similis.relation import Relation
 from similis.similarity import build
@@ -135,6 +135,6 @@ def test_distances_grade_targets_by_how_near_they_are() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_adr_mse_is_that_of_sentence_transformers(shape: tuple[int, int]) -> None:
-    from similis.criteria.distill import adr_mse
+    from similis.criteria.distillation.scores import adr_mse
 
     assert_equal_to_peer(adr_mse, losses.ADRMSELoss, *lists(*shape))

@@ -13,8 +13,8 @@ from sklearn.metrics import cohen_kappa_score
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from similis.criteria.ordinal import OrdinalLogistic, distance_targets, kappa, number_token, wasserstein
-from similis.criteria.transport import earth_mover
+from similis.criteria.regression.ordinal import OrdinalLogistic, distance_targets, kappa, number_token, wasserstein
+from similis.criteria.regression.transport import earth_mover
 from similis.objective import Objective
 from similis.relation import Relation, Rows
 

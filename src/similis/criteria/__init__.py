@@ -1,5 +1,7 @@
 """Criteria: (scores, relation) → one loss per row; pure functions on the last dimension. Import nouns only.
 
+One package a family; ``ops`` has the masked arithmetic they share.
+
 A criterion is ``f(scores [..., m], relation: Rows, *, parameters) -> [...]``, or an ``nn.Module`` of that call
 where it has parameters to learn. Traits of a registration:
 
@@ -15,66 +17,6 @@ where it has parameters to learn. Traits of a registration:
 - ``surrogate_gradient``: its gradient is defined by itself, not as the derivative of its value.
 """
 
-from similis.criteria import (
-    distill,
-    distill_relational,
-    listwise,
-    margin,
-    margin_exponential,
-    margin_order,
-    margin_pairs,
-    margin_sets,
-    ordinal,
-    proxy,
-    proxy_centroids,
-    proxy_margin,
-    ranking_lambda,
-    ranking_metrics,
-    ranking_pairwise,
-    ranking_sampled,
-    ranking_sorting,
-    regression,
-    regression_correlation,
-    regression_errors,
-    softmax,
-    softmax_graded,
-    softmax_learned,
-    softmax_negatives,
-    softmax_neighbours,
-    softmax_noisy,
-    softmax_robust,
-    softmax_spherical,
-    transport,
-)
+from similis.criteria import distillation, margin, proxy, ranking, regression, softmax
 
-__all__ = [
-    "distill",
-    "distill_relational",
-    "listwise",
-    "margin",
-    "margin_exponential",
-    "margin_order",
-    "margin_pairs",
-    "margin_sets",
-    "ordinal",
-    "proxy",
-    "proxy_centroids",
-    "proxy_margin",
-    "ranking_lambda",
-    "ranking_metrics",
-    "ranking_pairwise",
-    "ranking_sampled",
-    "ranking_sorting",
-    "regression",
-    "regression_correlation",
-    "regression_errors",
-    "softmax",
-    "softmax_graded",
-    "softmax_learned",
-    "softmax_negatives",
-    "softmax_neighbours",
-    "softmax_noisy",
-    "softmax_robust",
-    "softmax_spherical",
-    "transport",
-]
+__all__ = ["distillation", "margin", "proxy", "ranking", "regression", "softmax"]

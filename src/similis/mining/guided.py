@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from similis.criteria import ops
-from similis.criteria.margin_options import one_of
+from similis.criteria.margin.options import one_of
 from similis.errors import UserError
 from similis.mining.picking import top
 from similis.registry import Source, register

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from similis.criteria import ops
-from similis.criteria.margin_options import one_of
+from similis.criteria.margin.options import one_of
 from similis.mining.noise import gumbel, uniform
 from similis.mining.picking import top
 from similis.registry import Source, register

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from similis.criteria import ops
-from similis.criteria.margin_options import square
+from similis.criteria.margin.options import square
 from similis.registry import Source, register
 from similis.relation import Rows
 

@@ -1,0 +1,5 @@
+"""Criteria over a teacher's scores. May import ``criteria.ops``, the other families' arithmetic and the nouns."""
+
+from similis.criteria.distillation import relational, scores
+
+__all__ = ["relational", "scores"]

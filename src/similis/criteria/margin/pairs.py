@@ -1,0 +1,282 @@
+"""Margin criteria over single pairs: positives above one boundary, negatives below another."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from similis.criteria import ops
+from similis.criteria.margin.options import AVERAGES, averaged, for_every_row, one_of, positives_of
+from similis.criteria.softmax.infonce import RANKING
+from similis.registry import Source, register
+from similis.relation import Rows
+
+PAIRS = (*RANKING, "labeled_pairs")
+
+
+@register(
+    "criterion",
+    "contrastive",
+    source=Source("Dimensionality Reduction by Learning an Invariant Mapping", "Hadsell, Chopra and LeCun", 2006),
+    accepts=PAIRS,
+    family="margin",
+)
+def contrastive(
+    scores: Tensor,
+    relation: Rows,
+    *,
+    positive_margin: float = 1.0,
+    negative_margin: float = 0.5,
+    power: int = 1,
+    average: str = "all",
+) -> Tensor:
+    """Positives are pulled above one score and negatives pushed below another.
+
+    Definition: the mean over positives of [positive_margin - s]_+^power / power plus the mean over negatives of
+    [s - negative_margin]_+^power / power. ``average="pairs"`` is one mean over all pairs instead.
+
+    Distances are minus scores: with ``similarity="euclidean"``, margins 0 and -1 are a positive margin 0 and a
+    negative margin 1 on distances, and power 2 is Hadsell et al.'s equation 4. Equal to ContrastiveLoss of
+    pytorch-metric-learning with a MeanReducer where all anchors have equally many pairs, and to ContrastiveLoss of
+    sentence-transformers (cosine, margins 1 and 1 - margin, power 2, ``average="pairs"``).
+
+    Args:
+        scores: ``[..., m]``.
+        relation: rows of the same shape.
+        positive_margin: positives above it cost nothing, in units of the score.
+        negative_margin: negatives below it cost nothing, in units of the score.
+        power: 1 or 2.
+        average: of each kind of pair: over ``all``, over the ``nonzero`` ones, their ``sum``; or over ``pairs`` of
+            both kinds at once.
+
+    Returns:
+        ``[...]``.
+
+    Raises:
+        UserError: an unknown option.
+    """
+    one_of("average", average, (*AVERAGES, "pairs"))
+    one_of("power", str(power), ("1", "2"))
+    values, real = positives_of(scores, relation)
+    pull, push = (positive_margin - values).relu(), (scores - negative_margin).relu()
+    if power == 2:
+        pull, push = pull.square() / 2, push.square() / 2
+    if average == "pairs":
+        count = real.sum(-1) + relation.negative.sum(-1)
+        return (ops.total(pull, real) + ops.total(push, relation.negative)) / count.clamp_min(1)
+    return averaged(pull, real, average) + averaged(push, relation.negative, average)
+
+
+@register(
+    "criterion",
+    "tcm",
+    source=Source(
+        "Threshold-Consistent Margin Loss for Open-World Deep Metric Learning",
+        "Zhang, Xu, Tang, Fang, Wu, Tighe and Xing",
+        2024,
+    ),
+    accepts=PAIRS,
+    family="margin",
+    whole=True,
+)
+def tcm(
+    scores: Tensor,
+    relation: Rows,
+    *,
+    positive_margin: float = 0.9,
+    negative_margin: float = 0.5,
+    positive_weight: float = 1.0,
+    negative_weight: float = 1.0,
+) -> Tensor:
+    """Threshold-consistent margin: the batch's hard pairs on the wrong side of two fixed scores.
+
+    Definition: positive_weight x the mean of (positive_margin - s) over the batch's positives at or below that
+    score, plus negative_weight x the mean of (s - negative_margin) over its negatives at or above that score. The
+    means are over the hard pairs of the whole batch, so it reads the whole matrix.
+
+    Checked against ThresholdConsistentMarginLoss of pytorch-metric-learning: equal values and gradients.
+
+    Args:
+        scores: ``[n, m]`` cosines.
+        relation: rows of the same shape.
+        positive_margin: the paper's m+, in units of the score.
+        negative_margin: the paper's m-.
+        positive_weight: the paper's λ+.
+        negative_weight: the paper's λ-.
+
+    Returns:
+        ``[n]``, the same value in every row.
+    """
+    values, real = positives_of(scores, relation)
+    wrong_positives = real & (values <= positive_margin)
+    wrong_negatives = relation.negative & (scores >= negative_margin)
+    pull = (positive_margin - values).masked_fill(~wrong_positives, 0.0).sum() / wrong_positives.sum().clamp_min(1)
+    push = (scores - negative_margin).masked_fill(~wrong_negatives, 0.0).sum() / wrong_negatives.sum().clamp_min(1)
+    return for_every_row(positive_weight * pull + negative_weight * push, scores)
+
+
+@register(
+    "criterion",
+    "cosine_contrastive",
+    source=Source(
+        "SimpleX: A Simple and Strong Baseline for Collaborative Filtering",
+        "Mao, Zhu, Wang, Dai, Dong, Xiao and He",
+        2021,
+    ),
+    accepts=PAIRS,
+    family="margin",
+    needs=("positive",),
+)
+def cosine_contrastive(scores: Tensor, relation: Rows, *, margin: float = 0.4, negative_weight: float = 1.0) -> Tensor:
+    """SimpleX's cosine contrastive loss: positives to cosine 1, the mean of many negatives below a margin.
+
+    Definition: mean over p of (1 - s_p) + negative_weight x mean over n of [s_n - margin]_+. The paper's weights run
+    to hundreds as negatives run to thousands: most of them are easy, and the mean shrinks with them.
+
+    Args:
+        scores: ``[..., m]`` cosines.
+        relation: rows of the same shape.
+        margin: the paper's m.
+        negative_weight: the paper's w.
+
+    Returns:
+        ``[...]``.
+    """
+    values, real = positives_of(scores, relation)
+    return ops.mean((1 - values).relu(), real) + negative_weight * ops.mean((scores - margin).relu(), relation.negative)
+
+
+@register(
+    "criterion",
+    "intra_pair_variance",
+    source=Source("Deep Metric Learning with Tuplet Margin Loss", "Yu and Tao", 2019),
+    accepts=PAIRS,
+    family="margin",
+    whole=True,
+)
+def intra_pair_variance(
+    scores: Tensor, relation: Rows, *, positive_slack: float = 0.01, negative_slack: float = 0.01
+) -> Tensor:
+    """The spread of positive and of negative pairs around the batch's mean pair, on the harmful side only.
+
+    Definition: mean over positives of [(1 - positive_slack) s̄+ - s]_+² plus mean over negatives of
+    [s - (1 + negative_slack) s̄-]_+², s̄± the batch's mean positive and negative score.
+
+    Checked against IntraPairVarianceLoss of pytorch-metric-learning: equal values and gradients.
+
+    Args:
+        scores: ``[n, m]`` cosines.
+        relation: rows of the same shape.
+        positive_slack: share of the mean that is free on positives.
+        negative_slack: share of the mean that is free on negatives.
+
+    Returns:
+        ``[n]``, the same value in every row.
+    """
+    values, real = positives_of(scores, relation)
+    positives, negatives = real.sum().clamp_min(1), relation.negative.sum().clamp_min(1)
+    mean_positive = values.masked_fill(~real, 0.0).sum() / positives
+    mean_negative = scores.masked_fill(~relation.negative, 0.0).sum() / negatives
+    pull = ((1 - positive_slack) * mean_positive - values).relu().square().masked_fill(~real, 0.0).sum()
+    push = (scores - (1 + negative_slack) * mean_negative).relu().square().masked_fill(~relation.negative, 0.0).sum()
+    return for_every_row(pull / positives + push / negatives, scores)
+
+
+@register(
+    "criterion",
+    "margin",
+    source=Source("Sampling Matters in Deep Embedding Learning", "Wu, Manmatha, Smola and Krähenbühl", 2017),
+    accepts=PAIRS,
+    family="margin",
+    similarity="euclidean",
+)
+class Margin(nn.Module):
+    """Hinges on both sides of a learned boundary: positives above it by a margin, negatives below it by a margin.
+
+    Definition: mean over positives of [margin + β - s]_+ plus mean over negatives of [margin + s - β]_+, minus ν β
+    where β is learned (a larger ν lowers it). β is in units of the score: minus the boundary distance with
+    ``similarity="euclidean"``.
+
+    Checked against MarginLoss of pytorch-metric-learning with a MeanReducer and unit vectors: equal values, and
+    gradients of embeddings and boundary, where all anchors have equally many triplets.
+
+    Args:
+        margin: half the width of the gap, in units of the score.
+        boundary: initial β.
+        learned: whether β is a parameter.
+        nu: the paper's ν.
+        average: of each kind of pair: over ``all``, over the ``nonzero`` ones, or their ``sum``.
+    """
+
+    def __init__(
+        self,
+        margin: float = 0.2,
+        boundary: float = -1.2,
+        learned: bool = True,
+        nu: float = 0.0,
+        average: str = "all",
+    ) -> None:
+        super().__init__()
+        self.margin, self.nu = margin, nu
+        self.average = one_of("average", average, AVERAGES)
+        self.boundary = nn.Parameter(torch.tensor(float(boundary)), requires_grad=learned)
+
+    def forward(self, scores: Tensor, relation: Rows) -> Tensor:
+        """Scores ``[..., m]`` → losses ``[...]``."""
+        values, real = positives_of(scores, relation)
+        boundary = self.boundary.to(scores.dtype)
+        pull = averaged((self.margin + boundary - values).relu(), real, self.average)
+        push = averaged((self.margin + scores - boundary).relu(), relation.negative, self.average)
+        return pull + push - self.nu * boundary * self.boundary.requires_grad
+
+
+@register(
+    "criterion",
+    "ranked_list",
+    source=Source("Ranked List Loss for Deep Metric Learning", "Wang, Hua, Kodirov, Hu, Garnier and Robertson", 2019),
+    accepts=PAIRS,
+    family="margin",
+    similarity="euclidean",
+)
+def ranked_list(
+    scores: Tensor,
+    relation: Rows,
+    *,
+    margin: float = 0.4,
+    boundary: float = -1.2,
+    positive_temperature: float = 0.0,
+    negative_temperature: float = 10.0,
+    imbalance: float = 0.5,
+) -> Tensor:
+    """Positives within a sphere around the query, negatives outside a larger one, weighted by hardness.
+
+    Definition: (1 - imbalance) Σ w_p (boundary + margin - s_p) / Σ w_p over positives below boundary + margin,
+    plus imbalance Σ w_n (s_n - boundary) / Σ w_n over negatives above the boundary, with w = exp(temperature x the
+    violation). The paper's distance α is -boundary.
+
+    Checked against RankedListLoss of pytorch-metric-learning: equal up to the 1e-5 it adds to every weight of a
+    sum. As there, gradients pass through the weights.
+
+    Args:
+        scores: ``[..., m]``.
+        relation: rows of the same shape.
+        margin: width between the spheres, in units of the score.
+        boundary: the score that negatives should stay below; PML's default α is 1 + margin / 2.
+        positive_temperature: the paper's T_p.
+        negative_temperature: the paper's T_n.
+        imbalance: share of the negatives, 0..1.
+
+    Returns:
+        ``[...]``.
+    """
+    values, real = positives_of(scores, relation)
+    pull = _weighted_violation(boundary + margin - values, real, positive_temperature)
+    push = _weighted_violation(scores - boundary, relation.negative, negative_temperature)
+    return (1 - imbalance) * pull + imbalance * push
+
+
+def _weighted_violation(violation: Tensor, mask: Tensor, temperature: float) -> Tensor:
+    """Mean of the violations above zero, with weights exp(temperature x violation)."""
+    active = mask & (violation > 0)
+    weights = ops.keep(temperature * violation, active).softmax(-1)
+    return ops.total(weights * violation, active)

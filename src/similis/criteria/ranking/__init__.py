@@ -1,0 +1,5 @@
+"""Ranking criteria over graded lists. May import ``criteria.ops`` and the nouns."""
+
+from similis.criteria.ranking import listwise, measures, pairwise, sampled, sorting, swapped
+
+__all__ = ["listwise", "measures", "pairwise", "sampled", "sorting", "swapped"]
