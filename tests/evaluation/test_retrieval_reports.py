@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from similis.errors import UserError
 from similis.evaluation import evaluate_retrieval, evaluate_run
+from similis.evaluation.retrieval import _best
 
 RNG = np.random.default_rng(0)
 DOCS = {f"d{i}": f"document {i}" for i in RNG.permutation(60)}
@@ -61,6 +63,13 @@ def test_an_encoder_is_searched_exactly_under_its_own_similarity(similarity: str
     theirs = evaluate_run(brute_force(similarity), QRELS, METRICS, resamples=0)
     for name in theirs.metrics:
         assert ours[name].per_query == pytest.approx(theirs[name].per_query)
+
+
+def test_the_best_of_each_row_are_found_by_groups_as_by_sorting() -> None:
+    scores = torch.randn(5, 403, generator=torch.Generator().manual_seed(0))
+    values, places = _best(scores, 7)
+    assert torch.equal(values, scores.sort(dim=1, descending=True).values[:, :7])
+    assert torch.equal(scores.gather(1, places), values)
 
 
 def test_a_retriever_gives_the_same_as_its_encoder() -> None:

@@ -74,7 +74,9 @@ def test_mistakes_are_one_sentence(run: dict, qrels: dict, metrics: str, message
         evaluate_run(run, qrels, metrics)
 
 
-def test_arrays_and_dictionaries_give_the_same_values() -> None:
+@pytest.mark.parametrize("few", [0, 4000])
+def test_arrays_and_dictionaries_give_the_same_values(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("similis.metrics.arrays._FEW", few)  # either way of finding ranks
     rng = np.random.default_rng(5)
     docs = np.stack([rng.permutation(50)[:20] for _ in range(8)])
     docs[3, 15:] = -1

@@ -17,7 +17,8 @@ from similis.metrics.parsing import parse_all
 
 Texts = Mapping[str, str] | tuple[Sequence[str], Sequence[str]]
 Qrels = Mapping[str, Mapping[str, float]]
-_BLOCK = 1 << 24  # scores held at once
+_BLOCK = 1 << 22  # scores held at once
+_GROUP = 8
 _DEEPEST = 1000  # how far a measure without a cut-off looks, as in TREC
 
 
@@ -135,24 +136,48 @@ def _exact(
     """The ``depth`` best documents of every query under the encoder's similarity -> numbers and scores ``[Q, k]``."""
     import torch
 
-    from similis.similarity import build
+    from similis.similarity import InnerProduct, build
 
     similarity = build(_similarity_name(encoder))
     keys = similarity.prepare_keys(_vectors(getattr(encoder, "encode_document", encoder.encode)(passages)))
     asked = _vectors(getattr(encoder, "encode_query", encoder.encode)(queries))
     depth, block = min(depth, len(passages)), max(1, _BLOCK // len(passages))
-    found, best = [], []
+    found, best, scratch = [], [], torch.empty(min(block, len(queries)), len(passages))
     with torch.inference_mode():
         for first in range(0, len(queries), block):
-            scores = similarity.score(similarity.prepare_queries(asked[first : first + block]), keys)
+            prepared = similarity.prepare_queries(asked[first : first + block])
+            if isinstance(similarity, InnerProduct):  # into memory already mapped: a third of the time is page faults
+                products = torch.mm(prepared[0], keys[0].mT, out=scratch[: len(prepared[0])])
+                scores = similarity.finish(products, prepared[1] if len(prepared) > 1 else None)
+            else:
+                scores = similarity.score(prepared, keys)
             if excluded is not None:
                 own = torch.as_tensor(excluded[first : first + block])
                 rows = torch.nonzero(own >= 0).ravel()
                 scores[rows, own[rows]] = -torch.inf
-            values, numbers = torch.topk(scores, depth, dim=1)
+            values, numbers = _best(scores, depth)
             found.append(numbers.masked_fill(torch.isneginf(values), -1).numpy())
             best.append(values.numpy())
     return np.concatenate(found), np.concatenate(best)
+
+
+def _best(scores: Any, depth: int) -> tuple[Any, Any]:
+    """Values and places of the ``depth`` highest of each row ``[b, m]``, best first -> ``[b, depth]`` twice.
+
+    They lie in the ``depth`` groups of eight with the highest maxima, which for short lists are found faster.
+    """
+    import torch
+
+    rows, width = scores.shape
+    stride = width // _GROUP
+    if stride < 4 * depth:
+        return torch.topk(scores, depth, dim=1)
+    tops = scores[:, : stride * _GROUP].view(rows, _GROUP, stride).amax(dim=1)
+    groups = torch.topk(tops, depth, dim=1, sorted=False).indices
+    inside = (groups.unsqueeze(2) + torch.arange(_GROUP) * stride).flatten(1)
+    places = torch.cat([inside, torch.arange(stride * _GROUP, width).expand(rows, -1)], dim=1)
+    values, chosen = torch.topk(scores.gather(1, places), depth, dim=1)
+    return values, places.gather(1, chosen)
 
 
 def _vectors(encoded: Any) -> Any:

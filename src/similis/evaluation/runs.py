@@ -50,8 +50,8 @@ def evaluate_run(
 
 
 def evaluate_arrays(
-    docs: npt.NDArray[np.integer],
-    scores: npt.NDArray[np.floating] | None,
+    docs: npt.NDArray[Any],
+    scores: npt.NDArray[Any] | None,
     judgements: Judgements,
     metrics: Metrics,
     seed: int = 0,

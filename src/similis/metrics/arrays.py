@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,9 @@ import numpy.typing as npt
 from similis.errors import UserError
 from similis.metrics.building import assemble
 from similis.metrics.ranked import Floats, Ints, Ranked
+
+_FEW = 4000  # comparisons a query below which comparing beats a table
+_ROWS = 1024  # rows sorted at once
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,8 @@ class Judgements:
 
 
 def from_arrays(
-    docs: npt.NDArray[np.integer],
-    scores: npt.NDArray[np.floating] | None,
+    docs: npt.NDArray[Any],
+    scores: npt.NDArray[Any] | None,
     judgements: Judgements,
     query_ids: Sequence[str] | None = None,
 ) -> Ranked:
@@ -58,7 +62,7 @@ def from_arrays(
     return assemble(ids, query, np.asarray(judgements.grades, np.float64), rank, np.count_nonzero(docs >= 0, axis=1))
 
 
-def _ordered(docs: npt.NDArray[np.integer], scores: npt.NDArray[np.floating]) -> npt.NDArray[np.integer]:
+def _ordered(docs: npt.NDArray[Any], scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Rows by score, then document number, both descending; padding last."""
     with np.errstate(over="ignore"):
         singles = scores.astype(np.float32)
@@ -76,11 +80,23 @@ def _ordered(docs: npt.NDArray[np.integer], scores: npt.NDArray[np.floating]) ->
     return docs
 
 
-def _ranks(docs: npt.NDArray[np.integer], judgements: Judgements) -> Ints:
-    """1-based rank of every judgement's document, 0 where it was not retrieved -> ``[A]``.
+def _ranks(docs: npt.NDArray[Any], judgements: Judgements) -> Ints:
+    """1-based rank of every judgement's document, 0 where it was not retrieved -> ``[A]``."""
+    _refuse_repeats(docs)
+    if len(judgements.docs) * docs.shape[1] <= _FEW * len(docs):
+        return _ranks_by_comparison(docs, judgements)
+    return _ranks_by_table(docs, judgements)
 
-    One table as long as the collection holds the ranks of the query at hand and is wiped after it.
-    """
+
+def _ranks_by_comparison(docs: npt.NDArray[Any], judgements: Judgements) -> Ints:
+    """For few judgements and short rows: each judged document against its whole row at once."""
+    query = np.repeat(np.arange(len(docs)), np.diff(judgements.starts))
+    same = docs[query] == judgements.docs[:, None]
+    return np.where(same.any(axis=1), same.argmax(axis=1) + 1, 0)
+
+
+def _ranks_by_table(docs: npt.NDArray[Any], judgements: Judgements) -> Ints:
+    """One table as long as the collection holds the ranks of the query at hand and is wiped after it."""
     known = max(int(docs.max(initial=-1)), int(judgements.docs.max(initial=-1))) + 1
     table = np.zeros(known + 1, np.int64)  # the last place swallows the padding, whose number is -1
     places = np.arange(1, docs.shape[1] + 1)
@@ -89,12 +105,14 @@ def _ranks(docs: npt.NDArray[np.integer], judgements: Judgements) -> Ints:
     for row, first, last in zip(docs, starts[:-1], starts[1:], strict=True):
         table[row] = places
         ranks[first:last] = table[judgements.docs[first:last]]
-        if not np.array_equal(table[row][row >= 0], places[row >= 0]):
-            raise UserError(f"document {_repeated(row)} is listed twice for the same query")
         table[row] = 0
     return ranks
 
 
-def _repeated(row: npt.NDArray[np.integer]) -> int:
-    values, counts = np.unique(row[row >= 0], return_counts=True)
-    return int(values[counts > 1][0])
+def _refuse_repeats(docs: npt.NDArray[Any]) -> None:
+    for first in range(0, len(docs), _ROWS):
+        ordered = np.sort(docs[first : first + _ROWS], axis=1)
+        twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
+        if twice.any():
+            row, place = np.argwhere(twice)[0]
+            raise UserError(f"document {ordered[row, place]} is listed twice for the same query")
