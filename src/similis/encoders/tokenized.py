@@ -123,12 +123,19 @@ def tokenize(
         max_tokens: keep each text's first so many tokens.
         threads: see :func:`encode_ids`.
     """
+    from similis.encoders.word_memory import WordMemory, cuts_words_apart
+
     parts, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
+    memory = WordMemory(tokenizer) if cuts_words_apart(tokenizer) else None
     source = iter(texts)
     while chunk := list(islice(source, CHUNK)):
-        found, _ = encode_ids(tokenizer, chunk, threads=threads)
-        sizes = np.fromiter(map(len, found), np.int64, len(found))
-        parts.append(np.fromiter(chain.from_iterable(found), np.int32, int(sizes.sum())))
+        if memory is not None:
+            ids, sizes = memory.tokenize(chunk)
+        else:
+            found, _ = encode_ids(tokenizer, chunk, threads=threads)
+            sizes = np.fromiter(map(len, found), np.int64, len(found))
+            ids = np.fromiter(chain.from_iterable(found), np.int32, int(sizes.sum()))
+        parts.append(ids)
         lengths.append(sizes)
     tokenized = TokenizedTexts(np.concatenate(parts), _offsets(np.concatenate(lengths)))
     return tokenized if max_tokens is None else tokenized.cut(max_tokens)
