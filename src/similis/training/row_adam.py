@@ -49,6 +49,7 @@ class RowAdam(torch.optim.Optimizer):
                 f" lr={lr}, eps={eps}, weight_decay={weight_decay}, betas={betas}"
             )
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        self._room: dict[Tensor, Tensor] = {}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -75,16 +76,44 @@ class RowAdam(torch.optim.Optimizer):
         if gradient.is_sparse:
             rows, gradient = row_gradient(gradient)
             held = [parameter, state["exp_avg"], state["exp_avg_sq"], state["row_steps"]]
-            value, mean, square, steps = (each.index_select(0, rows) for each in held)
-            _adam(value, mean, square, steps, gradient, group)
+            value, mean, square, length = self._rows_of(parameter, len(rows))
+            steps = state["row_steps"].index_select(0, rows)
+            for whole, part in zip(held, (value, mean, square), strict=False):
+                torch.index_select(whole, 0, rows, out=part)
+            _adam(value, mean, square, steps, gradient, length, group)
             for whole, part in zip(held, (value, mean, square, steps), strict=True):
-                whole.index_copy_(0, rows, part)
+                _put_rows(whole, rows, part)
         else:
-            _adam(parameter, state["exp_avg"], state["exp_avg_sq"], state["row_steps"], gradient, group)
+            length = torch.empty_like(parameter)
+            _adam(parameter, state["exp_avg"], state["exp_avg_sq"], state["row_steps"], gradient, length, group)
+
+    def _rows_of(self, parameter: Tensor, count: int) -> Tensor:
+        """Room for four parts of ``count`` rows, kept between steps: fresh memory costs more than the sums in it."""
+        room = self._room.get(parameter)
+        if room is None or room.shape[1] < count:
+            shape = (4, min(len(parameter), count + count // 4), *parameter.shape[1:])
+            room = self._room[parameter] = torch.empty(shape, dtype=parameter.dtype, device=parameter.device)
+        return room[:, :count]
 
 
-def _adam(value: Tensor, mean: Tensor, square: Tensor, steps: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-    """One step in place; ``steps`` ``[rows]`` counts, the others are ``[rows, ...]``."""
+def _put_rows(whole: Tensor, rows: Tensor, part: Tensor) -> None:
+    """``whole[rows] = part``; on the processor by NumPy, in half of torch's time."""
+    if whole.device.type == "cpu" and whole.dtype in (torch.float32, torch.float64):
+        whole.detach().numpy()[rows.numpy()] = part.numpy()
+    else:
+        whole.index_copy_(0, rows, part)
+
+
+def _adam(
+    value: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    steps: Tensor,
+    gradient: Tensor,
+    length: Tensor,
+    group: dict[str, Any],
+) -> None:
+    """One step in place; ``steps`` ``[rows]`` counts, the others are ``[rows, ...]``, ``length`` only room."""
     beta1, beta2 = group["betas"]
     steps.add_(1)
     mean.lerp_(gradient, 1 - beta1)
@@ -95,8 +124,8 @@ def _adam(value: Tensor, mean: Tensor, square: Tensor, steps: Tensor, gradient: 
     correct2 = (1 - beta2**counts).sqrt().to(value.dtype)
     if group["weight_decay"]:
         value.mul_(1 - group["lr"] * group["weight_decay"])
-    length = square.sqrt().div_(correct2).add_(group["eps"])
-    value.sub_((mean * (group["lr"] / correct1)).div_(length))
+    torch.sqrt(square, out=length).div_(correct2).add_(group["eps"]).mul_(correct1)
+    value.addcdiv_(mean, length, value=-group["lr"])
 
 
 def row_gradient(gradient: Tensor) -> tuple[Tensor, Tensor]:
