@@ -43,21 +43,24 @@ class Dot(InnerProduct):
 class Euclidean(InnerProduct):
     """Minus the Euclidean distance: -‖q - k‖, or -‖q - k‖² with ``squared``.
 
-    Reduces to ``[2q, -1]·[k, ‖k‖²]``, which is ‖q‖² - ‖q - k‖².
+    With ``normalized``, q and k are scaled to unit length first, as pytorch-metric-learning's LpDistance does by
+    default. Reduces to ``[2q, -1]·[k, ‖k‖²]``, which is ‖q‖² - ‖q - k‖².
     """
 
-    def __init__(self, squared: bool = False) -> None:
+    def __init__(self, squared: bool = False, normalized: bool = False) -> None:
         super().__init__()
-        self.squared = squared
+        self.squared, self.normalized = squared, normalized
 
     def query(self, queries: Tensor) -> Tensor:
-        return torch.cat([2 * queries, -torch.ones_like(queries[..., :1])], -1)
+        placed = _placed(queries, self.normalized)
+        return torch.cat([2 * placed, -torch.ones_like(placed[..., :1])], -1)
 
     def key(self, keys: Tensor) -> Tensor:
-        return torch.cat([keys, keys.square().sum(-1, keepdim=True)], -1)
+        placed = _placed(keys, self.normalized)
+        return torch.cat([placed, placed.square().sum(-1, keepdim=True)], -1)
 
     def offset(self, queries: Tensor) -> Tensor:
-        return queries.square().sum(-1, keepdim=True)
+        return _placed(queries, self.normalized).square().sum(-1, keepdim=True)
 
     def finish(self, products: Tensor, offset: Tensor | None) -> Tensor:
         assert offset is not None
@@ -79,20 +82,29 @@ class SignalToNoise(InnerProduct):
     """Minus the signal-to-noise distance Var(q - k) / Var(q), variances over the coordinates; not symmetric.
 
     With mean-centred q and k, Var(q - k) is ‖q - k‖²/d, so the distance is ‖q - k‖²/‖q‖² and reduces to
-    ``[2q, -1]·[k, ‖k‖²]`` divided by the query's own ‖q‖². Checked against the paper's equation 6.
+    ``[2q, -1]·[k, ‖k‖²]`` divided by the query's own ‖q‖². Checked against the paper's equation 6. With
+    ``normalized``, q and k are scaled to unit length first, as pytorch-metric-learning's SNRDistance does by default.
     """
 
+    def __init__(self, normalized: bool = False) -> None:
+        super().__init__()
+        self.normalized = normalized
+
     def query(self, queries: Tensor) -> Tensor:
-        centred = _centre(queries)
+        centred = _centre(_placed(queries, self.normalized))
         power = _power(centred)
         return torch.cat([2 * centred, -torch.ones_like(power)], -1) / power
 
     def key(self, keys: Tensor) -> Tensor:
-        centred = _centre(keys)
+        centred = _centre(_placed(keys, self.normalized))
         return torch.cat([centred, centred.square().sum(-1, keepdim=True)], -1)
 
     def finish(self, products: Tensor, offset: Tensor | None) -> Tensor:
         return (products - 1).clamp_max(0)
+
+
+def _placed(vectors: Tensor, normalized: bool) -> Tensor:
+    return normalize(vectors, dim=-1) if normalized else vectors
 
 
 def _centre(vectors: Tensor) -> Tensor:
