@@ -6,11 +6,12 @@ base; ``diagnostics``, ``cli`` and ``report`` may import it.
 """
 
 from similis.evaluation.comparison import Comparison, compare_all, compare_reports
+from similis.evaluation.geometry import evaluate_embeddings
 from similis.evaluation.labels import evaluate_labels
 from similis.evaluation.report import Report, Score
 from similis.evaluation.retrieval import evaluate_retrieval
 from similis.evaluation.runs import evaluate_arrays, evaluate_ranked, evaluate_run
-from similis.evaluation.sts import evaluate_pairs, evaluate_scores
+from similis.evaluation.sts import evaluate_pairs, evaluate_probabilities, evaluate_scores
 
 __all__ = [
     "Comparison",
@@ -19,8 +20,10 @@ __all__ = [
     "compare_all",
     "compare_reports",
     "evaluate_arrays",
+    "evaluate_embeddings",
     "evaluate_labels",
     "evaluate_pairs",
+    "evaluate_probabilities",
     "evaluate_ranked",
     "evaluate_retrieval",
     "evaluate_run",

@@ -1,4 +1,4 @@
-"""Scores of pairs against gold values: semantic textual similarity and pair classification."""
+"""Scores of pairs against gold values: semantic textual similarity, pair classification, calibration."""
 
 from __future__ import annotations
 
@@ -45,14 +45,61 @@ def evaluate_scores(
         UserError: different lengths, fewer than two pairs, a value that is no number, scores or gold values all equal,
             or a measure that needs 0/1 gold values.
     """
-    data = Scored(_numbers(scores, "score"), _numbers(gold, "gold value"))
+    data = _paired(scores, gold, "score")
+    chosen = parse_all(metrics, ["scores"])
+    for metric in chosen:
+        _check(metric, data)
+    return _report(data, chosen, seed, resamples)
+
+
+def evaluate_pairs(
+    scores: Values,
+    labels: Values,
+    metrics: Metrics = DETECTION,
+    seed: int = 0,
+    *,
+    resamples: int = bootstrap.RESAMPLES,
+) -> Report:
+    """Judge similarity scores ``[n]`` by labels ``[n]``, 1 for "same" and 0 for "different".
+
+    Raises:
+        UserError: as :func:`evaluate_scores`; labels that are not 0/1, or all the same.
+    """
+    return evaluate_scores(scores, labels, metrics, seed, resamples=resamples)
+
+
+def evaluate_probabilities(
+    probabilities: Values,
+    outcomes: Values,
+    metrics: Metrics = ("ECE", "Brier"),
+    seed: int = 0,
+    *,
+    resamples: int = bootstrap.RESAMPLES,
+) -> Report:
+    """Judge probabilities ``[n]`` by outcomes ``[n]``, 1 for what came to pass and 0 for what did not.
+
+    Raises:
+        UserError: different lengths, fewer than two, a probability outside [0, 1], an outcome other than 0 and 1.
+    """
+    data = _paired(probabilities, outcomes, "probability")
+    for values, what in ((data.scores, "probability"), (data.gold, "outcome")):
+        wrong = np.flatnonzero((values < 0.0) | (values > 1.0) | ((what == "outcome") & (values % 1 != 0)))
+        if len(wrong):
+            allowed = "0 or 1" if what == "outcome" else "between 0 and 1"
+            raise UserError(f"the {what} of pair {wrong[0] + 1} is {values[wrong[0]]:g}; it must be {allowed}")
+    return _report(data, parse_all(metrics, ["probabilities"]), seed, resamples)
+
+
+def _paired(scores: Values, gold: Values, what: str) -> Scored:
+    data = Scored(_numbers(scores, what), _numbers(gold, "gold value"))
     if data.scores.shape != data.gold.shape:
         raise UserError(f"there are {len(data.scores)} scores for {len(data.gold)} gold values; each pair needs both")
     if data.size < 2:
         raise UserError(f"at least 2 pairs are needed, not {data.size}")
-    chosen = parse_all(metrics, ["scores"])
-    for metric in chosen:
-        _check(metric, data)
+    return data
+
+
+def _report(data: Scored, chosen: Sequence[Metric], seed: int, resamples: int) -> Report:
     samples = _samples(data, chosen, seed, resamples) if resamples else {}
     everything = np.ones((1, data.size))
     found = {}
@@ -71,22 +118,6 @@ def evaluate_scores(
         "gold": f"{zlib.crc32(data.gold.tobytes()):08x}",
     }
     return Report(found, notes, (), setting)
-
-
-def evaluate_pairs(
-    scores: Values,
-    labels: Values,
-    metrics: Metrics = DETECTION,
-    seed: int = 0,
-    *,
-    resamples: int = bootstrap.RESAMPLES,
-) -> Report:
-    """Judge similarity scores ``[n]`` by labels ``[n]``, 1 for "same" and 0 for "different".
-
-    Raises:
-        UserError: as :func:`evaluate_scores`; labels that are not 0/1, or all the same.
-    """
-    return evaluate_scores(scores, labels, metrics, seed, resamples=resamples)
 
 
 def _samples(data: Scored, metrics: Sequence[Metric], seed: int, resamples: int) -> dict[str, Floats]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from similis.registry import Source, register
 
-Needs = Literal["ranking", "scores", "labels", "embeddings", "probabilities"]
+Needs = Literal["ranking", "scores", "labels", "embeddings", "embedding_pairs", "probabilities"]
 Cutoff = int | Literal["R"] | None
 Value = float | int | str
 
@@ -19,6 +19,7 @@ NEEDS_IN_WORDS: dict[str, str] = {
     "scores": "one score and one gold value for every pair",
     "labels": "embeddings with class labels",
     "embeddings": "embeddings alone",
+    "embedding_pairs": "two embeddings of the same items",
     "probabilities": "predicted probabilities with 0/1 outcomes",
 }
 

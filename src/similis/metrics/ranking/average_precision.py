@@ -16,7 +16,7 @@ _EPSILON = 1e-5  # trec_eval's smoothing constant
     "ranking",
     registered="map",
     aliases=("AP", "map_cut", "average_precision"),
-    source=Source("The TREC-2 text retrieval conference: overview", "Harman", 1994),
+    source=Source("Overview of the second text retrieval conference (TREC-2)", "Harman", 1994),
 )
 def average_precision(ranked: Ranked, *, cutoff: Cutoff = None, rel: int = 1) -> Floats:
     """Precision at each relevant document, summed and divided by their number -> ``[Q]``.

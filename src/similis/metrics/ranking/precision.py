@@ -14,7 +14,11 @@ from similis.registry import Source
     "ranking",
     registered="precision",
     aliases=("Prec",),
-    source=Source("Machine literature searching VIII: operational criteria", "Kent, Berry, Luehrs, Perry", 1955),
+    source=Source(
+        "Machine literature searching VIII: operational criteria for designing information retrieval systems",
+        "Kent, Berry, Luehrs, Perry",
+        1955,
+    ),
 )
 def precision(ranked: Ranked, *, cutoff: Cutoff, rel: int = 1) -> Floats:
     """Share of the first k documents that are relevant; a shorter ranking counts as filled up -> ``[Q]``."""
@@ -26,7 +30,7 @@ def precision(ranked: Ranked, *, cutoff: Cutoff, rel: int = 1) -> Floats:
     "Rprec",
     "ranking",
     registered="r_precision",
-    source=Source("The TREC-2 text retrieval conference: overview", "Harman", 1994),
+    source=Source("Overview of the second text retrieval conference (TREC-2)", "Harman", 1994),
 )
 def r_precision(ranked: Ranked, *, rel: int = 1) -> Floats:
     """Share of the first R documents that are relevant, R the query's number of relevant documents -> ``[Q]``."""

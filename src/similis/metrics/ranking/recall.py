@@ -12,7 +12,11 @@ from similis.registry import Source
     "ranking",
     registered="recall",
     aliases=("R",),
-    source=Source("Machine literature searching VIII: operational criteria", "Kent, Berry, Luehrs, Perry", 1955),
+    source=Source(
+        "Machine literature searching VIII: operational criteria for designing information retrieval systems",
+        "Kent, Berry, Luehrs, Perry",
+        1955,
+    ),
 )
 def recall(ranked: Ranked, *, cutoff: Cutoff = None, rel: int = 1) -> Floats:
     """Share of the relevant documents that stand within the cut-off -> ``[Q]``."""

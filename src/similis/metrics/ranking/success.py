@@ -14,7 +14,9 @@ from similis.registry import Source
     "ranking",
     registered="success",
     aliases=("HitRate", "Hit", "Hits", "hit_rate"),
-    source=Source("Experiments with language models for known-item finding", "Ogilvie, Callan", 2005),
+    source=Source(
+        "Experiments with language models for known-item finding of e-mail messages", "Ogilvie, Callan", 2005
+    ),
 )
 def success(ranked: Ranked, *, cutoff: Cutoff, rel: int = 1) -> Floats:
     """1 where a relevant document stands within the first k, else 0 -> ``[Q]``."""

@@ -15,7 +15,7 @@ from similis.registry import Source
     "scores",
     registered="pair_ap",
     aliases=("pair_average_precision",),
-    source=Source("The TREC-2 text retrieval conference: overview", "Harman", 1994),
+    source=Source("Overview of the second text retrieval conference (TREC-2)", "Harman", 1994),
 )
 def pair_average_precision(data: Scored, weights: Floats) -> Floats:
     """Precision at every threshold, weighted by the recall gained there, for weights ``[b, n]`` -> ``[b]``."""
@@ -42,7 +42,7 @@ def best_f1(data: Scored, weights: Floats) -> Floats:
     "scores",
     registered="best_accuracy",
     aliases=("Accuracy", "max_accuracy"),
-    source=Source("An automatically constructed corpus of sentential paraphrases", "Dolan, Brockett", 2005),
+    source=Source("Automatically constructing a corpus of sentential paraphrases", "Dolan, Brockett", 2005),
 )
 def best_accuracy(data: Scored, weights: Floats) -> Floats:
     """The highest share of right decisions over all thresholds, for weights ``[b, n]`` -> ``[b]``."""

@@ -42,7 +42,11 @@ def equal_error_rate(data: Scored, weights: Floats) -> Floats:
     registered="fpr_at_tpr",
     aliases=("FPR95",),
     higher_is_better=False,
-    source=Source("Enhancing the reliability of out-of-distribution image detection", "Liang, Li, Srikant", 2018),
+    source=Source(
+        "Enhancing the reliability of out-of-distribution image detection in neural networks",
+        "Liang, Li, Srikant",
+        2018,
+    ),
 )
 def false_positive_rate(data: Scored, weights: Floats, *, tpr: float = 0.95) -> Floats:
     """False alarms at the highest threshold that accepts a share ``tpr`` of the positives -> ``[b]``.
@@ -62,7 +66,7 @@ def false_positive_rate(data: Scored, weights: Floats, *, tpr: float = 0.95) -> 
     "scores",
     registered="min_dcf",
     higher_is_better=False,
-    source=Source("The NIST speaker recognition evaluation: overview", "Martin, Przybocki", 2000),
+    source=Source("The NIST 1999 speaker recognition evaluation: an overview", "Martin, Przybocki", 2000),
 )
 def minimum_detection_cost(data: Scored, weights: Floats, *, prior: float = 0.01, miss: float = 1.0) -> Floats:
     """Lowest expected cost over thresholds, relative to deciding without scores, for weights ``[b, n]`` -> ``[b]``.
