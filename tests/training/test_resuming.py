@@ -116,7 +116,7 @@ def unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_run_of_other_settings_is_not_continued(unfinished: Path) -> None:
-    with pytest.raises(UserError, match=r"learning_rate was 0\.05 and is 0\.01"):
+    with pytest.raises(UserError, match=r"learning_rate was 0\.1 and is 0\.01"):
         train(pairs(200), output=unfinished, **SETTINGS, learning_rate=0.01)
     with pytest.raises(UserError, match="data was"):
         train(pairs(199), output=unfinished, **SETTINGS)
@@ -143,5 +143,5 @@ def test_the_best_weights_by_dev_are_the_ones_kept() -> None:
     position = fitted.outcome.position
     assert position.best == max(record["dev"] for record in position.history)
     assert 0 < position.best_step < position.step
-    until_best = train(pairs(200), max_steps=position.best_step, early_stopping_patience=0, **given)
+    until_best = train(pairs(600), max_steps=position.best_step, **given)
     assert np.array_equal(fitted.encoder.weights, until_best.encoder.weights)  # type: ignore[attr-defined]

@@ -89,7 +89,7 @@ def plan(supervision: str, rows: int, recipe: Recipe | None = None, *, static: b
     if recipe.num_train_epochs is None:
         chosen["num_train_epochs"] = _epochs(rows, size, static)
     if recipe.learning_rate is None:
-        chosen["learning_rate"] = 0.05 if static else 5e-5
+        chosen["learning_rate"] = 0.1 if static else 5e-5
     if recipe.base in (None, "static"):
         chosen["dimension"] = recipe.dimension or 256
         chosen["vocabulary"] = None if recipe.tokenizer else recipe.vocabulary or 16_000
