@@ -159,6 +159,8 @@ class Relation:
         guide: queries' and keys' embeddings of a guide model, ``([n, g], [m, g])``, unit length.
         samples: ``[n]`` index of each query in the data set, for criteria that remember.
         query_labels: class of each query, where classes are known (class proxies read it).
+        key_labels: class of each key, likewise.
+        texts: integers naming the texts of queries ``[n]`` and keys ``[m]`` over the whole data set (memories read it).
     """
 
     graded_by: Tensor | Codes
@@ -172,6 +174,7 @@ class Relation:
     samples: Tensor | None = None
     query_labels: Tensor | None = None
     key_labels: Tensor | None = None
+    texts: tuple[Tensor, Tensor] | None = None
 
     # ---- constructors -------------------------------------------------------------------------------------
 
@@ -212,7 +215,8 @@ class Relation:
         if not in_batch:
             belongs = torch.arange(m, device=device) % n
             unknown.append(torch.arange(n, device=device).unsqueeze(1) != belongs)
-        return cls(Codes(queries, owner), "pairs", unknown=tuple(unknown))
+        texts = None if query_ids is None or key_ids is None else (query_ids, key_ids)
+        return cls(Codes(queries, owner), "pairs", unknown=tuple(unknown), texts=texts)
 
     @classmethod
     def triplets(cls, n: int, negatives: int = 1, **options: object) -> Relation:
@@ -339,6 +343,7 @@ class Relation:
             samples=None,
             query_labels=self.key_labels,
             key_labels=self.query_labels,
+            texts=None if self.texts is None else (self.texts[1], self.texts[0]),
         )
 
     def among_queries(self) -> Relation:
@@ -381,6 +386,7 @@ class Relation:
             samples=moved(self.samples),
             query_labels=moved(self.query_labels),
             key_labels=moved(self.key_labels),
+            texts=None if self.texts is None else (self.texts[0].to(target), self.texts[1].to(target)),
         )
 
 

@@ -63,7 +63,9 @@ def test_flops_and_global_orthogonal_equal_sentence_transformers(shape: tuple[in
     x = cloud(*shape).float()
     peer = GlobalOrthogonalRegularizationLoss(model=None).compute_loss_from_embeddings([x])
     assert value("global_orthogonal", x) == pytest.approx(float(sum(peer.values())), rel=1e-4)
-    assert value("flops", x) == pytest.approx(float(FlopsLoss(model=None).compute_loss_from_embeddings(x.abs())), rel=1e-5)
+    assert value("flops", x) == pytest.approx(
+        float(FlopsLoss(model=None).compute_loss_from_embeddings(x.abs())), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -139,6 +141,15 @@ def test_center_is_half_the_squared_distance_to_the_learned_centre() -> None:
     assert float(center(x, torch.tensor([0, 1, 0, 1])).detach()) == pytest.approx(float(x.square().sum(1).mean() / 2))
 
 
+def test_gaussian_prior_is_torchs_divergence_from_the_standard_normal() -> None:
+    x = cloud(7, 8)
+    mean, raw = x.chunk(2, -1)
+    ours = torch.distributions.Normal(mean, (torch.nn.functional.softplus(raw) + 1e-6).sqrt())
+    standard = torch.distributions.Normal(torch.zeros_like(mean), torch.ones_like(mean))
+    divergence = torch.distributions.kl_divergence(ours, standard).sum(-1).mean()
+    assert value("gaussian_prior", x) == pytest.approx(float(divergence))
+
+
 def inputs_for(name: str, x: Tensor) -> tuple[Tensor, ...]:
     reads = ALL[name].traits.get("reads", "embeddings")
     return {"labels": (x, torch.arange(len(x)) % 3), "pairs": (x, x.flip(0))}.get(reads, (x,))
@@ -148,9 +159,9 @@ def inputs_for(name: str, x: Tensor) -> tuple[Tensor, ...]:
 def test_gradient_of_every_regularizer_is_the_numerical_one(name: str) -> None:
     penalty = bind("regularizer", name).build()
     if hasattr(penalty, "prepare"):
-        penalty.prepare(dimension=5, classes=3, rows=12)
+        penalty.prepare(dimension=6, classes=3, rows=12)
         penalty.double()
-    x = cloud(12, 5).requires_grad_()
+    x = cloud(12, 6).requires_grad_()
     assert torch.autograd.gradcheck(lambda t: penalty(*inputs_for(name, t)), (x,), atol=1e-5)
 
 
@@ -159,11 +170,11 @@ def test_gradient_of_every_regularizer_is_the_numerical_one(name: str) -> None:
 def test_degenerate_batches_keep_a_finite_gradient(name: str, kind: str) -> None:
     penalty = bind("regularizer", name).build()
     if hasattr(penalty, "prepare"):
-        penalty.prepare(dimension=5, classes=3, rows=12)
+        penalty.prepare(dimension=6, classes=3, rows=12)
     x = (
-        torch.ones(2, 5)
+        torch.ones(2, 6)
         if kind == "one item" and name == "sparse_centers"
-        else torch.ones(1 if kind == "one item" else 6, 5)
+        else torch.ones(1 if kind == "one item" else 6, 6)
     )
     x.requires_grad_()
     penalty(*inputs_for(name, x)).backward()

@@ -1,6 +1,6 @@
-"""Key sources: class proxies, memory queues, mixed points. May import the nouns and the registry."""
+"""Key sources: class proxies, centroids, memories, mixed points. May import the nouns and the registry."""
 
-from similis.keys import centroids, fixed, mixed_bank, proxies
+from similis.keys import centroids, fixed, memory, mixed, mixed_bank, proxies
 from similis.keys.base import KeySource
 
-__all__ = ["KeySource", "centroids", "fixed", "mixed_bank", "proxies"]
+__all__ = ["KeySource", "centroids", "fixed", "memory", "mixed", "mixed_bank", "proxies"]

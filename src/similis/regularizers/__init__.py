@@ -5,6 +5,6 @@ the objective's, written first: ``zero_mean(0.1)``. The trait ``reads`` changes 
 ``f(embeddings, labels [n])``, ``"pairs"`` ``f(queries [n, d], keys [n, d])`` and ``"proxies"`` ``f(proxies [C, d])``.
 """
 
-from similis.regularizers import classes, covariance, hyperbolic, size, spread
+from similis.regularizers import classes, covariance, gaussian, hyperbolic, size, spread
 
-__all__ = ["classes", "covariance", "hyperbolic", "size", "spread"]
+__all__ = ["classes", "covariance", "gaussian", "hyperbolic", "size", "spread"]
