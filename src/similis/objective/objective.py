@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,18 +11,19 @@ from torch import Tensor, nn
 from similis.errors import UserError, did_you_mean
 from similis.keys import KeySource
 from similis.objective.aliases import translate
-from similis.objective.blocks import Block
+from similis.objective.blocks import Block, blocks_of
+from similis.objective.options import as_list, one_of, quoted
 from similis.objective.tiles import Totals, plain, tiled, totals
 from similis.registry import bind, entries, is_registered
 from similis.relation import Relation, Rows
 from similis.similarity import Similarity, build
-from similis.text import FIRST, Call, Value, format_value, parse_call, parse_settings
+from similis.text import FIRST, Call, Value, parse_call, parse_settings
 
 #: Scores held at once by an execution that chooses its tile itself: 2^19 float32 are 2 MB, about one core's cache.
 TILE_SCORES = 1 << 19
 
 EXECUTIONS = ("auto", "plain", "tiled")
-REDUCTIONS = ("mean", "mean_nonzero", "sum")
+REDUCTIONS = ("mean", "mean_nonzero", "mean_terms", "sum")
 DIRECTIONS = ("q2k", "k2q", "q2q", "k2k")
 
 
@@ -46,7 +46,8 @@ class Objective(nn.Module):
             the matrix outgrows the cache). All give the same gradient.
         tile: rows of a tile; None: as many as hold half a million scores.
         reduction: ``mean`` over the rows that have what the criterion needs, ``mean_nonzero`` over the rows of
-            non-zero loss, or ``sum``.
+            non-zero loss, ``mean_terms`` over the terms (positives, triplets) that the rows' losses are means of, so
+            that rows of more terms weigh more, or ``sum``.
 
     Raises:
         UserError: an unknown name or argument, or a setting of the wrong form.
@@ -63,7 +64,7 @@ class Objective(nn.Module):
         keys: str | KeySource | None = None,
         miner: str | None = None,
         regularizers: Sequence[str] = (),
-        directions: str | Sequence[str] = ("q2k",),
+        directions: str | Sequence[str] | None = None,
         matryoshka: Sequence[int] = (),
         execution: str = "auto",
         tile: int | None = None,
@@ -76,7 +77,7 @@ class Objective(nn.Module):
             "keys": keys,
             "miner": miner,
             "regularizers": list(regularizers) or None,
-            "directions": None if list(_list(directions)) == ["q2k"] else directions,
+            "directions": None if list(as_list(directions)) == ["q2k"] else directions,
             "matryoshka": list(matryoshka) or None,
             "execution": None if execution == "auto" else execution,
             "tile": tile,
@@ -94,30 +95,30 @@ class Objective(nn.Module):
         self.miner = None if settings.get("miner") is None else bind("miner", settings["miner"]).build()
         made = self._criterion.build()
         self.criterion: Callable[[Tensor, Rows], Tensor] = made
-        penalties = _list(settings.get("regularizers", ()))
+        penalties = as_list(settings.get("regularizers", ()))
         self.regularizers = nn.ModuleList([_Penalty(text, self.similarity) for text in penalties])
-        self.directions = tuple(str(d) for d in _list(settings.get("directions", traits.get("directions", "q2k"))))
-        self.matryoshka = tuple(int(d) for d in _list(settings.get("matryoshka", ())))
-        self.execution = _one_of("execution", settings.get("execution", "auto"), EXECUTIONS)
-        self.reduction = _one_of("reduction", settings.get("reduction", "mean"), REDUCTIONS)
+        self.directions = tuple(str(d) for d in as_list(settings.get("directions", traits.get("directions", "q2k"))))
+        self.matryoshka = tuple(int(d) for d in as_list(settings.get("matryoshka", ())))
+        self.execution = one_of("execution", settings.get("execution", "auto"), EXECUTIONS)
+        self.reduction = one_of("reduction", settings.get("reduction", "mean"), REDUCTIONS)
+        if self.reduction == "mean_terms" and "terms" not in traits:
+            raise UserError(f"the loss of a row of {head.name!r} is no mean of terms: use reduction=mean")
         self.tile = settings.get("tile")
         for direction in self.directions:
             for part in direction.split("+"):
-                _one_of("direction", part.strip(), DIRECTIONS)
+                one_of("direction", part.strip(), DIRECTIONS)
         #: Rows of the last call, and how many of them had what the criterion needs.
         self.last_rows, self.last_valid = 0, 0
 
     # ---- text ---------------------------------------------------------------------------------------------
 
     def __str__(self) -> str:
-        shown = [str(self._criterion)]
-        shown += [f"{name}={_shown(value)}" for name, value in self._settings.items()]
-        return ", ".join(shown)
+        settings = [f"{name}={shown(value)}" for name, value in self._settings.items()]
+        return ", ".join([str(self._criterion), *settings])
 
     def __repr__(self) -> str:
-        shown = [repr(str(self._criterion))]
-        shown += [f"{name}={_quoted(value)}" for name, value in self._settings.items()]
-        return f"Objective({', '.join(shown)})"
+        settings = [f"{name}={quoted(value)}" for name, value in self._settings.items()]
+        return f"Objective({', '.join([repr(str(self._criterion)), *settings])})"
 
     @property
     def accepts(self) -> tuple[str, ...]:
@@ -155,15 +156,15 @@ class Objective(nn.Module):
         queries, keys = _wide(queries), _wide(keys)
         self.last_rows = self.last_valid = 0
         prefixes = self.matryoshka or (queries.shape[-1],)
-        losses = [self._loss(queries[..., :d], keys[..., :d], relation) for d in prefixes]
+        # A source is asked once a step, before prefixes are cut: a memory must not remember a batch once a prefix.
+        scored, related = (keys, relation) if self.keys is None else self.keys(queries, keys, relation)
+        losses = [self._loss(queries[..., :d], scored[..., :d], related) for d in prefixes]
         loss = torch.stack(losses).mean()
         for penalty in self.regularizers:
             loss = loss + penalty(queries, keys, relation, getattr(self.keys, "weight", None))
         return loss
 
     def _loss(self, queries: Tensor, keys: Tensor, relation: Relation) -> Tensor:
-        if self.keys is not None:
-            keys, relation = self.keys(queries, keys, relation)
         if relation.layout != "matrix":
             return self._listed(queries, keys, relation)
         losses = [self._pass(direction, queries, keys, relation) for direction in self.directions]
@@ -177,7 +178,7 @@ class Objective(nn.Module):
         return self._reduced(totals(*self._row_loss(scores, relation.rows()), relation.row_weight))
 
     def _pass(self, direction: str, queries: Tensor, keys: Tensor, relation: Relation) -> Tensor:
-        blocks = _blocks(self.similarity, direction, queries, keys, relation)
+        blocks = blocks_of(self.similarity, direction, queries, keys, relation)
         weight = blocks[0].relation.row_weight
         tile = self._tile(blocks)
         if tile is None:
@@ -202,14 +203,25 @@ class Objective(nn.Module):
             return None
         return self.tile or fitting
 
-    def _row_loss(self, scores: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
+    def _row_loss(self, scores: Tensor, rows: Rows) -> tuple[Tensor, Tensor, Tensor | None]:
         if self.miner is not None:
             rows = self.miner(scores.detach(), rows)
         losses = self.criterion(scores, rows)
         valid = torch.ones_like(losses, dtype=torch.bool)
         for needed in self._criterion.entry.traits.get("needs", ()):
             valid = valid & getattr(rows, needed).any(-1)
-        return losses.masked_fill(~valid, 0.0), valid
+        return losses.masked_fill(~valid, 0.0), valid, self._terms(scores.detach(), rows)
+
+    def _terms(self, scores: Tensor, rows: Rows) -> Tensor | None:
+        """How many terms each row's loss is the mean of, where the reduction asks."""
+        if self.reduction != "mean_terms":
+            return None
+        counted = self._criterion.entry.traits["terms"]
+        if counted in ("positives", "keys"):
+            return (rows.positive if counted == "positives" else rows.known).sum(-1)
+        own = getattr(self.criterion, "terms", None) if counted == "own" else None
+        number: Tensor = own(scores, rows) if own else counted(scores, rows, **self._criterion.arguments)
+        return number
 
     def _parameters_of_scores(self) -> list[Tensor]:
         parts = (self.similarity, self.criterion)
@@ -274,35 +286,6 @@ class _Penalty(nn.Module):
         return self.weight * value
 
 
-def _blocks(similarity: Similarity, direction: str, queries: Tensor, keys: Tensor, relation: Relation) -> list[Block]:
-    """The blocks of a direction; those joined by ``+`` have a row for each query."""
-    parts = [part.strip() for part in direction.split("+")]
-    made = [_block(similarity, part, queries, keys, relation) for part in parts]
-    if len(made) == 1:
-        return made
-    n = len(queries)
-    return [_first_rows(block, n) for block in made]
-
-
-def _block(similarity: Similarity, direction: str, queries: Tensor, keys: Tensor, relation: Relation) -> Block:
-    if direction == "q2k":
-        return Block(similarity, similarity.prepare_queries(queries), similarity.prepare_keys(keys), relation)
-    if direction == "k2q":
-        prepared = similarity.prepare_queries(queries), similarity.prepare_keys(keys)
-        return Block(similarity, *prepared, relation.transpose(), flipped=True)
-    side, among = (queries, relation.among_queries) if direction == "q2q" else (keys, relation.among_keys)
-    return Block(similarity, similarity.prepare_queries(side), similarity.prepare_keys(side), among())
-
-
-def _first_rows(block: Block, n: int) -> Block:
-    """Only the first ``n`` rows of a block: in a joined direction, row i is query i and its own key."""
-    if block.rows == n:
-        return block
-    if block.flipped:
-        return replace(block, keys=tuple(t[:n] for t in block.keys))
-    return replace(block, queries=tuple(t[:n] for t in block.queries))
-
-
 def _expand(criterion: str) -> tuple[Call, dict[str, Value]]:
     """The criterion and the settings written with it; a peer's class name is put in our words."""
     head, settings = parse_settings(criterion)
@@ -319,37 +302,3 @@ def _keys(source: Any) -> KeySource | None:
 def _wide(embeddings: Tensor) -> Tensor:
     """Half precision is scored in float32."""
     return embeddings.float() if embeddings.dtype in (torch.float16, torch.bfloat16) else embeddings
-
-
-def _list(value: Any) -> list[Any]:
-    if isinstance(value, str):
-        return [value]
-    return list(value) if isinstance(value, Sequence) else [value]
-
-
-def _one_of(what: str, value: Any, allowed: Sequence[str]) -> str:
-    if value not in allowed:
-        raise UserError(f"{what} must be one of {', '.join(allowed)}, not {value!r}{did_you_mean(str(value), allowed)}")
-    return str(value)
-
-
-def _shown(value: Any) -> str:
-    """A setting as the text form reads it: methods bare, the rest as Python."""
-    if isinstance(value, nn.Module):
-        return type(value).__name__
-    if isinstance(value, str | Call):
-        return str(value) if not isinstance(value, str) or "+" not in value else repr(value)
-    if isinstance(value, Mapping):
-        return str(dict(value))
-    if isinstance(value, Sequence):
-        return f"[{', '.join(_shown(v) for v in value)}]"
-    return format_value(value)
-
-
-def _quoted(value: Any) -> str:
-    """A setting as Python takes it: methods as strings."""
-    if isinstance(value, Call):
-        return repr(str(value))
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return f"[{', '.join(_quoted(v) for v in value)}]"
-    return repr(value)
