@@ -12,7 +12,7 @@ from similis.errors import UserError, did_you_mean
 from similis.keys import KeySource
 from similis.objective.aliases import translate
 from similis.objective.blocks import Block, blocks_of
-from similis.objective.options import as_list, one_of, quoted
+from similis.objective.options import as_list, one_of, quoted, shown
 from similis.objective.tiles import Totals, plain, tiled, totals
 from similis.registry import bind, entries, is_registered
 from similis.relation import Relation, Rows
@@ -77,7 +77,7 @@ class Objective(nn.Module):
             "keys": keys,
             "miner": miner,
             "regularizers": list(regularizers) or None,
-            "directions": None if list(as_list(directions)) == ["q2k"] else directions,
+            "directions": directions,
             "matryoshka": list(matryoshka) or None,
             "execution": None if execution == "auto" else execution,
             "tile": tile,
