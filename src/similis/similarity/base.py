@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from similis.registry import bind
@@ -18,6 +16,8 @@ class Similarity(nn.Module):
     execution prepares once and scores row by row.
     """
 
+    #: The text form it was built from, for records of what was trained; empty where it was made in Python.
+    text = ""
     #: Whether :meth:`query` and :meth:`key` give vectors whose inner product ranks keys exactly as the scores do.
     reduces = False
 
@@ -98,5 +98,9 @@ def _stack(rows: list[Tensor]) -> Tensor:
 
 def build(text: str | Call | Similarity) -> Similarity:
     """A similarity from its text form, or the instance itself."""
-    made: Any = text if isinstance(text, Similarity) else bind("similarity", text).build()
-    return made  # type: ignore[no-any-return]
+    if isinstance(text, Similarity):
+        return text
+    bound = bind("similarity", text)
+    made: Similarity = bound.build()
+    made.text = str(bound)
+    return made
