@@ -14,6 +14,8 @@ where it has parameters to learn. Traits of a registration:
 - ``whole``: it reads the whole matrix ``[n, m]`` at once instead of row by row;
 - ``keys``: the key source it is made for (``"proxies"``, ``"centroids"``), the objective's default;
 - ``similarity``, ``directions``: the defaults of those settings;
+- ``terms``: what a row's loss is the mean of, for ``reduction="mean_terms"``: ``"positives"``, ``"keys"``, a function
+  of the criterion's own arguments that counts them ``[...]``, or ``"own"``: the criterion's method ``terms``;
 - ``surrogate_gradient``: its gradient is defined by itself, not as the derivative of its value.
 """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -102,3 +102,32 @@ class Tile:
             for_keys[other].addmm_(product.mT, block.queries[0][own])
         if len(gradients) > 1 and gradients[1] is not None:
             block.gradients[1][own] += gradients[1]
+
+
+def blocks_of(similarity: Similarity, direction: str, queries: Tensor, keys: Tensor, relation: Relation) -> list[Block]:
+    """The blocks of a direction; those joined by ``+`` have a row for each query."""
+    parts = [part.strip() for part in direction.split("+")]
+    made = [_block(similarity, part, queries, keys, relation) for part in parts]
+    if len(made) == 1:
+        return made
+    n = len(queries)
+    return [_first_rows(block, n) for block in made]
+
+
+def _block(similarity: Similarity, direction: str, queries: Tensor, keys: Tensor, relation: Relation) -> Block:
+    if direction == "q2k":
+        return Block(similarity, similarity.prepare_queries(queries), similarity.prepare_keys(keys), relation)
+    if direction == "k2q":
+        prepared = similarity.prepare_queries(queries), similarity.prepare_keys(keys)
+        return Block(similarity, *prepared, relation.transpose(), flipped=True)
+    side, among = (queries, relation.among_queries) if direction == "q2q" else (keys, relation.among_keys)
+    return Block(similarity, similarity.prepare_queries(side), similarity.prepare_keys(side), among())
+
+
+def _first_rows(block: Block, n: int) -> Block:
+    """Only the first ``n`` rows of a block: in a joined direction, row i is query i and its own key."""
+    if block.rows == n:
+        return block
+    if block.flipped:
+        return replace(block, keys=tuple(t[:n] for t in block.keys))
+    return replace(block, queries=tuple(t[:n] for t in block.queries))

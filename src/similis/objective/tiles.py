@@ -17,8 +17,9 @@ from torch import Tensor
 from similis.objective.blocks import Block, Tile
 from similis.relation import Rows, join
 
-#: ``(scores [t, m], rows) -> (losses [t], valid [t])``, losses zero where not valid.
-RowLoss = Callable[[Tensor, Rows], tuple[Tensor, Tensor]]
+#: ``(scores [t, m], rows) -> (losses [t], valid [t], terms [t])``: losses zero where not valid; the number of terms
+#: each loss is the mean of, where the reduction weighs rows by it, otherwise None.
+RowLoss = Callable[[Tensor, Rows], tuple[Tensor, Tensor, Tensor | None]]
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,14 @@ class Totals:
     def denominator(self, reduction: str) -> Tensor:
         if reduction == "sum":
             return torch.ones_like(self.weight)
-        chosen = self.weight if reduction == "mean" else self.nonzero
+        chosen = self.nonzero if reduction == "mean_nonzero" else self.weight
         return torch.where(chosen > 0, chosen, torch.ones_like(chosen))
 
 
-def totals(losses: Tensor, valid: Tensor, weight: Tensor | None) -> Totals:
+def totals(losses: Tensor, valid: Tensor, terms: Tensor | None, weight: Tensor | None) -> Totals:
     """Add up the losses ``[n]`` of one tile or of all rows."""
     weight = torch.ones_like(losses) if weight is None else weight.to(losses)
-    contributes = weight * valid
+    contributes = weight * valid if terms is None else weight * valid * terms
     return Totals(
         (losses * contributes).sum(),
         contributes.detach().sum(),

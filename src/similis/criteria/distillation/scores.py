@@ -126,12 +126,13 @@ def _kl(p: Tensor, q: Tensor, kept: Tensor) -> Tensor:
     family="distillation",
     each_key=True,
     sorts=True,
+    terms="keys",
 )
 def adr_mse(scores: Tensor, relation: Rows, *, temperature: float = 1.0) -> Tensor:
     """Squared error of smooth ranks against the ranks by grade (ties averaged), discounted by 1/log2(1 + rank).
 
     The teacher gives an order only. O(m²) time a row, O(m) memory. Equals sentence-transformers' ADRMSELoss with alpha
-    1/τ, which averages over the keys of the whole batch instead of each row's.
+    1/τ, which averages over the keys of the whole batch, with ``reduction="mean_terms"``.
 
     Args:
         scores: ``[..., m]``.

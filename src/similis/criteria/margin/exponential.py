@@ -101,6 +101,7 @@ def circle(scores: Tensor, relation: Rows, *, margin: float = 0.25, scale: float
     needs=("positive", "negative"),
     similarity="euclidean",
     whole=True,
+    terms="positives",
 )
 def lifted_structure(
     scores: Tensor, relation: Rows, *, negative_margin: float = -1.0, positive_margin: float = 0.0
@@ -171,6 +172,7 @@ def generalized_lifted_structure(
     accepts=RANKING,
     family="margin",
     needs=("positive", "negative"),
+    terms="positives",
 )
 def tuplet_margin(scores: Tensor, relation: Rows, *, margin: float = 5.73, scale: float = 64.0) -> Tensor:
     """Each positive, with its angle relaxed by a slack, against all negatives.
@@ -204,6 +206,7 @@ def tuplet_margin(scores: Tensor, relation: Rows, *, margin: float = 5.73, scale
     family="margin",
     needs=("positive", "negative"),
     whole=True,
+    terms="positives",
 )
 def angular(scores: Tensor, relation: Rows, *, alpha: float = 40.0) -> Tensor:
     """Bounds the angle at the negative of the triangle of anchor, positive and negative.

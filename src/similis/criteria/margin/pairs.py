@@ -189,6 +189,7 @@ def intra_pair_variance(
     accepts=PAIRS,
     family="margin",
     similarity="euclidean",
+    terms="own",
 )
 class Margin(nn.Module):
     """Hinges on both sides of a learned boundary: positives above it by a margin, negatives below it by a margin.
@@ -197,15 +198,17 @@ class Margin(nn.Module):
     where β is learned (a larger ν lowers it). β is in units of the score: minus the boundary distance with
     ``similarity="euclidean"``.
 
-    Checked against MarginLoss of pytorch-metric-learning with a MeanReducer and unit vectors: equal values, and
-    gradients of embeddings and boundary, where all anchors have equally many triplets.
+    Equal to MarginLoss of pytorch-metric-learning on unit vectors with ``learned=False``, ``average="triplets"`` and
+    ``reduction="mean_terms"``; with a MeanReducer where all anchors have equally many triplets, gradients of embeddings
+    and boundary.
 
     Args:
         margin: half the width of the gap, in units of the score.
         boundary: initial β.
         learned: whether β is a parameter.
         nu: the paper's ν.
-        average: of each kind of pair: over ``all``, over the ``nonzero`` ones, or their ``sum``.
+        average: of each kind of pair: over ``all``, over the ``nonzero`` ones, or their ``sum``; or over ``triplets``:
+            both kinds together over the nonzero ones, a pair counting in each triplet it is part of.
     """
 
     def __init__(
@@ -218,16 +221,32 @@ class Margin(nn.Module):
     ) -> None:
         super().__init__()
         self.margin, self.nu = margin, nu
-        self.average = one_of("average", average, AVERAGES)
+        self.average = one_of("average", average, (*AVERAGES, "triplets"))
         self.boundary = nn.Parameter(torch.tensor(float(boundary)), requires_grad=learned)
 
     def forward(self, scores: Tensor, relation: Rows) -> Tensor:
         """Scores ``[..., m]`` → losses ``[...]``."""
+        pull, push, real = self._hinges(scores, relation)
+        if self.average == "triplets":
+            negatives, positives = relation.negative.sum(-1), real.sum(-1)
+            total = negatives * ops.total(pull, real) + positives * ops.total(push, relation.negative)
+            loss = total / self.terms(scores, relation).clamp_min(1)
+        else:
+            loss = averaged(pull, real, self.average) + averaged(push, relation.negative, self.average)
+        return loss - self.nu * self.boundary.to(scores.dtype) * self.boundary.requires_grad
+
+    def terms(self, scores: Tensor, relation: Rows) -> Tensor:
+        """How many nonzero hinges the mean over ``triplets`` is over, ``[...]``; 1 for the other averages."""
+        if self.average != "triplets":
+            return torch.ones_like(scores[..., 0])
+        pull, push, real = self._hinges(scores, relation)
+        pulled, pushed = (real & (pull > 0)).sum(-1), (relation.negative & (push > 0)).sum(-1)
+        return relation.negative.sum(-1) * pulled + real.sum(-1) * pushed
+
+    def _hinges(self, scores: Tensor, relation: Rows) -> tuple[Tensor, Tensor, Tensor]:
         values, real = positives_of(scores, relation)
         boundary = self.boundary.to(scores.dtype)
-        pull = averaged((self.margin + boundary - values).relu(), real, self.average)
-        push = averaged((self.margin + scores - boundary).relu(), relation.negative, self.average)
-        return pull + push - self.nu * boundary * self.boundary.requires_grad
+        return (self.margin + boundary - values).relu(), (self.margin + scores - boundary).relu(), real
 
 
 @register(

@@ -7,13 +7,28 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from similis.criteria import ops
-from similis.criteria.margin.options import AVERAGES, averaged, one_of, positives_of
+from similis.criteria.margin.options import AVERAGES, one_of, positives_of
 from similis.criteria.softmax.infonce import RANKING
 from similis.registry import Source, register
 from similis.relation import Rows
 
 #: Which negatives a positive is compared with.
 NEGATIVES = ("all", "semi_hard", "hard", "nearest")
+
+
+def _terms(
+    scores: Tensor,
+    relation: Rows,
+    *,
+    margin: float = 0.1,
+    negatives: str = "all",
+    smooth: bool = False,
+    average: str = "all",
+) -> Tensor:
+    """How many triplets the mean of each row is over, ``[...]``."""
+    if average == "sum":
+        return torch.ones_like(scores[..., 0])
+    return _summed(scores, relation, margin, negatives, smooth, average)[1]
 
 
 @register(
@@ -28,6 +43,7 @@ NEGATIVES = ("all", "semi_hard", "hard", "nearest")
     family="margin",
     needs=("positive", "negative"),
     sorts=True,
+    terms=_terms,
 )
 def triplet(
     scores: Tensor,
@@ -45,9 +61,10 @@ def triplet(
     For each negative only the number and the sum of the positives below s_n + margin matter; both come from one
     search in the sorted positives. With ``similarity="euclidean"`` it is FaceNet's loss on plain distances.
     ``smooth`` and ``nearest`` have no such closed form and compare each positive with all keys: P times the time.
-    Equal to TripletMarginLoss of pytorch-metric-learning with a MeanReducer (``average="all"``) where all anchors
-    have equally many triplets, and after its TripletMarginMiner of the same margin with ``negatives``. ``nearest``
-    is BatchSemiHardTripletLoss of sentence-transformers; ``smooth`` is the soft margin of Hermans et al. 2017.
+    With ``reduction="mean_terms"``, which weighs rows by their triplets, it is TripletMarginLoss of
+    pytorch-metric-learning (``average="nonzero"``; ``all`` with a MeanReducer), also after its TripletMarginMiner of
+    the same margin (``negatives``), and BatchAllTripletLoss and BatchSemiHardTripletLoss (``nearest``) of
+    sentence-transformers; ``smooth`` is the soft margin of Hermans et al. 2017.
 
     Args:
         scores: ``[..., m]``.
@@ -64,6 +81,14 @@ def triplet(
     Raises:
         UserError: an unknown option.
     """
+    total, terms = _summed(scores, relation, margin, negatives, smooth, average)
+    return total if average == "sum" else total / terms.clamp_min(1)
+
+
+def _summed(
+    scores: Tensor, relation: Rows, margin: float, negatives: str, smooth: bool, average: str
+) -> tuple[Tensor, Tensor]:
+    """The sum of a row's terms and how many its mean is over, both ``[...]``."""
     one_of("negatives", negatives, NEGATIVES)
     one_of("average", average, AVERAGES)
     if smooth or negatives == "nearest":
@@ -71,7 +96,9 @@ def triplet(
     return _by_sorting(scores, relation, margin, negatives, average)
 
 
-def _by_sorting(scores: Tensor, relation: Rows, margin: float, negatives: str, average: str) -> Tensor:
+def _by_sorting(
+    scores: Tensor, relation: Rows, margin: float, negatives: str = "all", average: str = "all"
+) -> tuple[Tensor, Tensor]:
     """Hinges over the positives that lie between two bounds given by each negative, by prefix sums."""
     values, real = positives_of(scores, relation)
     order, _ = values.masked_fill(~real, -ops.low(scores)).sort(-1)
@@ -85,12 +112,13 @@ def _by_sorting(scores: Tensor, relation: Rows, margin: float, negatives: str, a
         lower = torch.minimum(_search(sorted_values, scores, right=True), upper)
         count, below = upper - lower, below - running.gather(-1, lower)
     total = ops.total(raised * count - below, relation.negative)
-    if average == "sum":
-        return total
-    if average == "all" and negatives == "all":
-        pairs = relation.positive.sum(-1) * relation.negative.sum(-1)
-    else:
-        pairs = count.masked_fill(~relation.negative, 0).sum(-1)
+    if average != "nonzero" and negatives == "all":
+        return total, relation.positive.sum(-1) * relation.negative.sum(-1)
+    return total, count.masked_fill(~relation.negative, 0).sum(-1)
+
+
+def _mean_hinge(scores: Tensor, relation: Rows, margin: float) -> Tensor:
+    total, pairs = _by_sorting(scores, relation, margin)
     return total / pairs.clamp_min(1)
 
 
@@ -98,7 +126,9 @@ def _search(order: Tensor, values: Tensor, *, right: bool) -> Tensor:
     return torch.searchsorted(order, values.detach().contiguous(), right=right)
 
 
-def _each_positive(scores: Tensor, relation: Rows, margin: float, negatives: str, smooth: bool, average: str) -> Tensor:
+def _each_positive(
+    scores: Tensor, relation: Rows, margin: float, negatives: str, smooth: bool, average: str
+) -> tuple[Tensor, Tensor]:
     """Terms of each positive with all keys, ``[..., P, m]``."""
     values, real = positives_of(scores, relation)
     own, other = values.unsqueeze(-1), scores.unsqueeze(-2)
@@ -116,7 +146,8 @@ def _each_positive(scores: Tensor, relation: Rows, margin: float, negatives: str
         elif negatives == "semi_hard":
             kept = kept & (other < own) & (other > own - margin)
         terms, kept = (margin - own + other).flatten(-2), kept.flatten(-2)
-    return averaged(softplus(terms) if smooth else terms.relu(), kept, average)
+    terms = softplus(terms) if smooth else terms.relu()
+    return ops.total(terms, kept), (kept & (terms > 0) if average == "nonzero" else kept).sum(-1)
 
 
 @register(
@@ -144,7 +175,8 @@ def bpr(scores: Tensor, relation: Rows) -> Tensor:
     Returns:
         ``[...]``.
     """
-    return _each_positive(scores, relation, 0.0, "all", True, "all")
+    total, pairs = _each_positive(scores, relation, 0.0, "all", True, "all")
+    return total / pairs.clamp_min(1)
 
 
 @register(
@@ -177,7 +209,7 @@ def residual_margin(scores: Tensor, relation: Rows, *, margin: float = 1.0, weig
         ``[...]``.
     """
     combined = scores if relation.guide is None else scores + weight * relation.guide.to(scores.dtype)
-    return _by_sorting(combined, relation, margin, "all", "all")
+    return _mean_hinge(combined, relation, margin)
 
 
 @register(
@@ -247,7 +279,7 @@ def tiered(scores: Tensor, relation: Rows, *, margin: float = 0.2) -> Tensor:
         ``[...]``.
     """
     if relation.given_grade is None:
-        return _by_sorting(scores, relation, margin, "all", "all")
+        return _mean_hinge(scores, relation, margin)
     grade = relation.grade.to(scores.dtype)
     shifted, order = (scores - margin * grade).sort(-1)
     grade = grade.gather(-1, order)

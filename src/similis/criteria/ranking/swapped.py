@@ -81,47 +81,10 @@ def lambda_rank(
     return pair_sum(scores, index, term)[0]
 
 
-@register(
-    "criterion",
-    "lambda_loss",
-    source=_LAMBDA_LOSS,
-    accepts=RANKING,
-    family="ranking",
-    needs=("positive", "ordered"),
-    each_positive=True,
-    sorts=True,
-)
-def lambda_loss(
-    scores: Tensor,
-    relation: Rows,
-    *,
-    weighting: str = "ndcg2pp",
-    k: int | None = None,
-    sigma: float = 1.0,
-    mu: float = 10.0,
-    gain: str = "exponential",
-) -> Tensor:
-    """Mean weighted log2(1 + exp(-σ(s_i - s_j))): the LambdaLoss family for nDCG.
-
-    With G the gain over the maximal DCG and D(r) = log2(1 + r), a pair weighs: ``ndcg1`` G_i/D(r_i) over all pairs;
-    ``ndcg2`` |G_i - G_j| |1/D(δ) - 1/D(δ+1)|, δ = |r_i - r_j|; ``lambda_rank`` |G_i - G_j| |1/D(r_i) - 1/D(r_j)|;
-    ``ndcg2pp`` μ·ndcg2 + lambda_rank; ``none`` 1. All but ndcg1 over the pairs graded i > j.
-
-    Checked against sentence-transformers' LambdaLoss with its five schemes; that
-    one averages over the pairs of the whole batch, ours over each row's.
-
-    Args:
-        scores: ``[..., m]``.
-        relation: rows of the same shape.
-        weighting: of the pairs, as above.
-        k: only pairs with a key among the k highest scores, and DCG@k; None for all.
-        sigma: steepness, in 1/units of the score.
-        mu: weight of ndcg2 in ndcg2pp.
-        gain: ``exponential`` (2^g - 1) or ``linear``.
-
-    Returns:
-        ``[...]``.
-    """
+def _weighted_pairs(
+    scores: Tensor, relation: Rows, weighting: str, k: int | None, sigma: float, mu: float, gain: str
+) -> tuple[Tensor, Tensor]:
+    """A row's sum over pairs, in base e, and the number of pairs, both ``[...]``."""
     one_of("weighting", weighting, ("none", "ndcg1", "ndcg2", "lambda_rank", "ndcg2pp"))
     index, real = ops.gather_positives(relation.ordered)
     lesser = lower(relation, index, real)
@@ -156,7 +119,67 @@ def lambda_loss(
     if every:
         n = known.sum(-1)
         count = n * n if k is None else n * n - (n - k).clamp_min(0) ** 2
-    return total / count.clamp_min(1) / math.log(2)
+    return total, count
+
+
+def _pairs(
+    scores: Tensor,
+    relation: Rows,
+    *,
+    weighting: str = "ndcg2pp",
+    k: int | None = None,
+    sigma: float = 1.0,
+    mu: float = 10.0,
+    gain: str = "exponential",
+) -> Tensor:
+    """How many pairs the mean of each row is over, ``[...]``."""
+    return _weighted_pairs(scores, relation, weighting, k, sigma, mu, gain)[1]
+
+
+@register(
+    "criterion",
+    "lambda_loss",
+    source=_LAMBDA_LOSS,
+    accepts=RANKING,
+    family="ranking",
+    needs=("positive", "ordered"),
+    each_positive=True,
+    sorts=True,
+    terms=_pairs,
+)
+def lambda_loss(
+    scores: Tensor,
+    relation: Rows,
+    *,
+    weighting: str = "ndcg2pp",
+    k: int | None = None,
+    sigma: float = 1.0,
+    mu: float = 10.0,
+    gain: str = "exponential",
+) -> Tensor:
+    """Mean weighted log2(1 + exp(-σ(s_i - s_j))): the LambdaLoss family for nDCG.
+
+    With G the gain over the maximal DCG and D(r) = log2(1 + r), a pair weighs: ``ndcg1`` G_i/D(r_i) over all pairs;
+    ``ndcg2`` |G_i - G_j| |1/D(δ) - 1/D(δ+1)|, δ = |r_i - r_j|; ``lambda_rank`` |G_i - G_j| |1/D(r_i) - 1/D(r_j)|;
+    ``ndcg2pp`` μ·ndcg2 + lambda_rank; ``none`` 1. All but ndcg1 over the pairs graded i > j.
+
+    Equal to sentence-transformers' LambdaLoss with its five schemes, which averages over the pairs of the whole batch,
+    with ``reduction="mean_terms"``; ``none`` is its RankNetLoss.
+
+    Args:
+        scores: ``[..., m]``.
+        relation: rows of the same shape.
+        weighting: of the pairs, as above.
+        k: only pairs with a key among the k highest scores, and DCG@k; None for all.
+        sigma: steepness, in 1/units of the score.
+        mu: weight of ndcg2 in ndcg2pp.
+        gain: ``exponential`` (2^g - 1) or ``linear``.
+
+    Returns:
+        ``[...]``.
+    """
+    total, pairs = _weighted_pairs(scores, relation, weighting, k, sigma, mu, gain)
+    return total / pairs.clamp_min(1) / math.log(2)
 
 
 @register(

@@ -134,6 +134,7 @@ def multi_positive(scores: Tensor, relation: Rows, *, temperature: float = 0.05)
     accepts=RANKING,
     family="softmax",
     needs=BOTH,
+    terms="positives",
 )
 def nt_xent(scores: Tensor, relation: Rows, *, temperature: float = 0.07) -> Tensor:
     """Each positive its own softmax against the negatives: other positives are not in its denominator.
@@ -141,8 +142,8 @@ def nt_xent(scores: Tensor, relation: Rows, *, temperature: float = 0.07) -> Ten
     Definition: mean over p of -log(exp(s_p/τ) / (exp(s_p/τ) + Σ_n exp(s_n/τ))).
 
     One log-sum-exp over the negatives serves every positive, so no (positive, negative) list is made. Equals
-    pytorch-metric-learning's NTXentLoss where every row has as many positives (that one averages over pairs, so
-    rows of many positives weigh more); with one positive it is SimCLR's loss.
+    pytorch-metric-learning's NTXentLoss, which averages over pairs, with ``reduction="mean_terms"``; with one
+    positive it is SimCLR's loss.
 
     Args:
         scores: ``[..., m]``.
