@@ -132,14 +132,9 @@ def test_a_damaged_checkpoint_is_named(unfinished: Path) -> None:
 
 
 def test_the_best_weights_by_dev_are_the_ones_kept() -> None:
-    given = {
-        "dimension": 16,
-        "batch_size": 16,
-        "learning_rate": 1.0,
-        "lr_scheduler_type": "constant",
-        "warmup_steps": 0.0,
-    }
-    fitted = train(pairs(200), epochs=6, **given)
+    steady = {"learning_rate": 0.003, "lr_scheduler_type": "constant", "warmup_steps": 0.0}
+    given: dict[str, Any] = {"dimension": 16, "batch_size": 32, "early_stopping_patience": 0, **steady}
+    fitted = train(pairs(600), epochs=6, **given)
     position = fitted.outcome.position
     assert position.best == max(record["dev"] for record in position.history)
     assert 0 < position.best_step < position.step

@@ -25,8 +25,12 @@ class Processes:
 
     def __init__(self, recipe: Recipe) -> None:
         from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
 
         precision = "bf16" if recipe.bf16 else "fp16" if recipe.fp16 else "no"
+        if AcceleratorState._shared_state.get("_mixed_precision", precision) != precision:
+            # accelerate keeps one precision a process; a second run may want another
+            AcceleratorState._reset_state()
         self._accelerator = Accelerator(mixed_precision=precision)
         self.count: int = self._accelerator.num_processes
         self.first: bool = self._accelerator.is_main_process
