@@ -98,3 +98,14 @@ def test_scored_pairs_are_one_list() -> None:
 def test_too_few_keys_are_refused() -> None:
     with pytest.raises(ValueError, match="a key for every query"):
         Relation.pairs(3, 2)
+
+
+def test_texts_are_known_where_both_sides_are_named_and_turn_with_the_pairs() -> None:
+    queries, keys = torch.tensor([0, 1]), torch.tensor([7, 8, 9])
+    relation = Relation.pairs(2, 3, query_ids=queries, key_ids=keys).to("cpu")
+    assert relation.texts is not None
+    assert [t.tolist() for t in relation.texts] == [[0, 1], [7, 8, 9]]
+    flipped = relation.transpose().texts
+    assert flipped is not None
+    assert [t.tolist() for t in flipped] == [[7, 8, 9], [0, 1]]
+    assert Relation.pairs(2, 3, key_ids=keys).texts is None
