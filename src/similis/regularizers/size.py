@@ -56,7 +56,8 @@ def unit_norm(embeddings: Tensor, *, radius: float = 1.0) -> Tensor:
 def flops(embeddings: Tensor) -> Tensor:
     """Σ_d (mean over items of |h_d|)²: the expected work of scoring two sparse vectors.
 
-    Equals sentence-transformers' FlopsLoss on vectors that are not negative. It presses hardest on the dimensions most used, so postings even out.
+    Equals sentence-transformers' FlopsLoss on vectors that are not negative. It presses hardest on the dimensions most
+    used, so postings even out.
     """
     return embeddings.abs().mean(0).square().sum()
 
