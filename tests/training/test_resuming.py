@@ -68,7 +68,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
 ) -> None:
     output = tmp_path / "model"
     process = start(output, pause=0.05)
-    after_saves(process, random.randrange(1, 30))
+    after_saves(process, random.randrange(1, 15))
     process.kill()
     process.wait()
     assert process.returncode == -signal.SIGKILL

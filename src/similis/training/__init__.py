@@ -1,8 +1,9 @@
 """Training: from examples to a trained encoder. May import the nouns, the learn layer, sampling and data.
 
-``fitting`` is the whole way, ``planning`` chooses what a ``recipe`` leaves open; ``columns`` and ``examples`` turn rows
-into batches with their relation, ``splitting`` and ``dev`` hold out and judge, ``loop`` steps, ``checkpoints`` save and
-resume; a ``trainee`` is what the loop trains: ``static_trainee``, ``transformer_trainee``.
+``fitting`` is the whole way to a ``fitted`` encoder, ``planning`` chooses what a ``recipe`` leaves open; ``columns``
+and ``examples`` turn rows into batches with their relation, ``splitting`` and ``dev`` hold out and judge, ``loop``
+steps, ``checkpoints`` save and resume; a ``trainee`` is what the loop trains: ``static_trainee``,
+``transformer_trainee``.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from similis.training.fitting import Fitted, fit, train
+    from similis.training.fitted import Fitted
+    from similis.training.fitting import fit, train
     from similis.training.planning import Plan, plan
     from similis.training.recipe import Recipe
     from similis.training.watch import Interrupted
 
 _HOMES = {
-    "Fitted": "fitting",
+    "Fitted": "fitted",
     "Interrupted": "watch",
     "Plan": "planning",
     "Recipe": "recipe",

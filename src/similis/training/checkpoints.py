@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from similis.errors import UserError
 from similis.files import building, read_json, write_json, writing
+from similis.training.processes import first_process
 
 FORMAT = 1
 
@@ -87,12 +88,14 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove everything of an earlier run."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if first_process():
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self) -> None:
         """Make the folder of a new run."""
         self.clear()
-        write_json(self.folder / "run.json", self.run)
+        if first_process():
+            write_json(self.folder / "run.json", self.run)
 
     def save(self, position: Position, model: Mapping[str, Tensor], optimizers: Sequence[Optimizer]) -> Path:
         """Write a checkpoint, then remove the one before it and best weights that are no longer the best."""

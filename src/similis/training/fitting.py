@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import platform
 import time
-from dataclasses import dataclass, replace
-from importlib.metadata import version
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from similis import __version__
-from similis.data.corpora import retrieval
+from similis.data.corpora import read_corpus, retrieval
 from similis.data.dataset import Dataset, read
 from similis.encoders.base import SIMILARITIES, Encoder
 from similis.encoders.creating import create
@@ -23,75 +22,18 @@ from similis.objective import Objective
 from similis.progress import note
 from similis.training.checkpoints import Checkpoints
 from similis.training.columns import dataset_of, examples_of
-from similis.training.dev import DevSet, dev_set
+from similis.training.dev import dev_set
 from similis.training.examples import Examples, Integers, TextTable
-from similis.training.loop import Loop, Outcome
+from similis.training.fitted import Fitted
+from similis.training.loop import Loop
 from similis.training.planning import Plan, plan
+from similis.training.processes import first_process, wait_for_all
 from similis.training.recipe import Recipe
 from similis.training.splitting import split
 from similis.training.static_trainee import new_static, old_static
 from similis.training.trainee import Trainee
 
 RECORD = "similis.json"
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A trained encoder and how it came about.
-
-    Attributes:
-        encoder: with the best weights by dev.
-        plan: the recipe used, and why.
-        outcome: steps, dev values and history.
-        metric: name of the dev metric, empty where there was no dev.
-        rows: training rows, dev rows.
-        data: path, supervision, reason and fingerprint of the data.
-        seconds: from reading to saving.
-        output: the model's folder, or None.
-    """
-
-    encoder: Encoder
-    plan: Plan
-    outcome: Outcome
-    metric: str
-    rows: tuple[int, int]
-    data: dict[str, Any]
-    seconds: float
-    output: Path | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """What is saved with the model as ``similis.json``."""
-        position = self.outcome.position
-        dev = {"metric": self.metric, "before": position.before, "best": position.best, "step": position.best_step}
-        return {
-            "similis": __version__,
-            "output": None if self.output is None else str(self.output),
-            **self.plan.as_dict(),
-            "data": {**self.data, "rows": self.rows[0], "dev_rows": self.rows[1]},
-            "dev": dev if self.metric else None,
-            "steps": position.step,
-            "planned_steps": self.outcome.total,
-            "stopped": self.outcome.stopped,
-            "history": position.history,
-            "seconds": round(self.seconds, 2),
-            "seed": self.plan.recipe.seed,
-            "versions": _versions(),
-        }
-
-    def as_text(self) -> str:
-        """A few lines for a person."""
-        position = self.outcome.position
-        lines = [f"{self.rows[0]:,} rows, {position.step:,} of {self.outcome.total:,} steps, {self.seconds:.1f} s"]
-        if self.metric and position.before is not None and position.best is not None:
-            lines.append(
-                f"dev {self.metric} on {self.rows[1]:,} held-out rows: {position.before:.4f} before, "
-                f"{position.best:.4f} at step {position.best_step:,}"
-            )
-            if position.best_step == 0:
-                lines.append("training made the model no better, so its weights are those it began with")
-        if self.output is not None:
-            lines.append(f"saved in {self.output}")
-        return "\n".join(lines)
 
 
 def fit(
@@ -101,6 +43,7 @@ def fit(
     base: str | Path | None = None,
     output: str | Path | None = None,
     dev: Any = None,
+    corpus: str | Path | Iterable[str] | None = None,
     recipe: Recipe | str | Path | None = None,
     resume: bool = True,
     max_bad: float = 0.01,
@@ -116,6 +59,9 @@ def fit(
             folder, or a name on the hub.
         output: the model's folder. Checkpoints are kept beside it in ``OUTPUT.checkpoints`` until the run ends.
         dev: held-out data, as ``data``; None: the data's own dev split, or a part split off by hash; False: none.
+        corpus: the documents that will be searched, texts or a file of them, where they are known: a static encoder
+            takes its words and their first vectors from them too, and dev queries are searched among them. They
+            bring no supervision. Of a BEIR folder the corpus is read where this is None.
         recipe: a :class:`Recipe` or a TOML file; ``settings`` override it.
         resume: continue an interrupted run of the same settings and data.
         max_bad: share of bad rows that stops the run.
@@ -131,6 +77,7 @@ def fit(
         base=base,
         output=output,
         dev=dev,
+        corpus=corpus,
         recipe=recipe,
         resume=resume,
         max_bad=max_bad,
@@ -145,6 +92,7 @@ def train(
     base: str | Path | None = None,
     output: str | Path | None = None,
     dev: Any = None,
+    corpus: str | Path | Iterable[str] | None = None,
     recipe: Recipe | str | Path | None = None,
     resume: bool = True,
     max_bad: float = 0.01,
@@ -158,21 +106,33 @@ def train(
     table = TextTable()
     examples = examples_of(source, table)
     training, held = _held_out(source, examples, dev, given, max_bad)
-    documents = _documents(source, table, max_bad)
+    documents = _documents(corpus, source, table, max_bad)
     known = np.union1d(training.text_codes(), documents)
-    encoder = _loaded(given, table, known)
-    static = encoder is None or isinstance(encoder, StaticEncoder)
+    loaded = _loaded(given, table, known)
+    static = loaded is None or isinstance(loaded, StaticEncoder)
     plan_ = _with_data_reason(plan(examples.supervision, len(training), given, static=static), source)
     loss = objective if isinstance(objective, Objective) else Objective(plan_.objective)
     _check_accepts(loss, examples.supervision, source)
     for reason in plan_.reasons:
         note(reason)
-    trainee = _trainee(encoder, plan_.recipe, table, known, loss)
+    trainee = _trainee(loaded, plan_.recipe, table, known, loss)
+    start = trainee.encoder() if static else None
     loss.prepare(dimension=trainee.dimension, classes=len(examples.classes) or None, rows=len(source))
     judge = None if held is None else dev_set(held, training, trainee.dev_keys, documents)
-    checkpoints = None if folder is None else _checkpoints(folder, plan_, source, held, resume)
+    checkpoints = None if folder is None else _checkpoints(folder, plan_, source, held, documents, resume)
     outcome = Loop(trainee, loss, training, plan_.recipe, judge, checkpoints).run()
-    return _finished(started, trainee, plan_, outcome, judge, training, held, source, folder, checkpoints)
+    encoder = trainee.encoder()
+    if folder is not None and first_process():
+        encoder.save(folder)
+    rows = (len(training), 0 if held is None else len(held))
+    told = {**_told(source), "documents": len(documents)}
+    metric = "" if judge is None else judge.metric
+    fitted = Fitted(encoder, start, plan_, outcome, metric, rows, told, time.monotonic() - started, folder)
+    if checkpoints is not None and first_process():
+        _record(fitted)
+        checkpoints.clear()
+    wait_for_all()
+    return fitted
 
 
 def _recipe(recipe: Recipe | str | Path | None, settings: dict[str, Any], objective: str | Objective | None) -> Recipe:
@@ -207,12 +167,19 @@ def _held_out(
     return examples, held
 
 
-def _documents(source: Dataset, table: TextTable, max_bad: float) -> Integers:
-    """Codes of the whole corpus of a BEIR folder: its words are known before any query is asked."""
-    if source.supervision != "retrieval":
+def _documents(
+    corpus: str | Path | Iterable[str] | None, source: Dataset, table: TextTable, max_bad: float
+) -> Integers:
+    """Codes of the texts to be searched: what was given, or the whole corpus of a BEIR folder."""
+    if isinstance(corpus, str | Path):
+        texts: Iterable[str] = read_corpus(corpus, max_bad=max_bad).texts
+    elif corpus is not None:
+        texts = corpus
+    elif source.supervision == "retrieval":
+        texts = retrieval(source.path, source.split, max_bad=max_bad).corpus.texts
+    else:
         return np.zeros(0, np.int64)
-    corpus = retrieval(source.path, source.split, max_bad=max_bad).corpus
-    return table.add(text for text in corpus.texts if text.strip())
+    return table.add(text for text in texts if text.strip())
 
 
 def _with_data_reason(made: Plan, source: Dataset) -> Plan:
@@ -257,9 +224,16 @@ def _trainee(
     return TransformerTrainee(encoder, table.texts, recipe)
 
 
-def _checkpoints(folder: Path, plan_: Plan, source: Dataset, held: Examples | None, resume: bool) -> Checkpoints:
+def _checkpoints(
+    folder: Path, plan_: Plan, source: Dataset, held: Examples | None, documents: Integers, resume: bool
+) -> Checkpoints:
     settings = {name: value for name, value in plan_.recipe.as_dict().items() if name != "save_steps"}
-    run = {"recipe": settings, "data": source.fingerprint, "dev": None if held is None else _codes_digest(held)}
+    run = {
+        "recipe": settings,
+        "data": source.fingerprint,
+        "dev": None if held is None else _codes_digest(held.text_codes(), len(held)),
+        "corpus": _codes_digest(documents, len(documents)),
+    }
     made = Checkpoints(folder.with_name(folder.name + ".checkpoints"), {**run, "similis": __version__})
     if made.latest is None or not resume:
         made.start()
@@ -268,45 +242,16 @@ def _checkpoints(folder: Path, plan_: Plan, source: Dataset, held: Examples | No
     return made
 
 
-def _codes_digest(examples: Examples) -> list[int]:
-    """Numbers that differ where another dev part was held out."""
-    codes: Integers = examples.text_codes()
-    return [len(examples), int(np.sum(codes)), int(np.bitwise_xor.reduce(codes * 2654435761 % 2**32))]
+def _codes_digest(codes: Integers, rows: int) -> list[int]:
+    """Numbers that differ where other texts were held out, or are to be searched."""
+    return [rows, int(np.sum(codes)), int(np.bitwise_xor.reduce(codes * 2654435761 % 2**32))]
 
 
-def _finished(
-    started: float,
-    trainee: Trainee,
-    plan_: Plan,
-    outcome: Outcome,
-    judge: DevSet | None,
-    training: Examples,
-    held: Examples | None,
-    source: Dataset,
-    folder: Path | None,
-    checkpoints: Checkpoints | None,
-) -> Fitted:
-    encoder = trainee.encoder()
-    if folder is not None:
-        encoder.save(folder)
-    fitted = Fitted(
-        encoder,
-        plan_,
-        outcome,
-        judge.metric if judge else "",
-        (len(training), len(held) if held is not None else 0),
-        {"path": str(source.path), "supervision": source.supervision, "fingerprint": source.fingerprint},
-        time.monotonic() - started,
-        folder,
-    )
-    if folder is not None:
-        write_json(folder / RECORD, fitted.as_dict())
-        plan_.recipe.write(folder / "recipe.toml")
-    if checkpoints is not None:
-        checkpoints.clear()
-    return fitted
+def _told(source: Dataset) -> dict[str, Any]:
+    return {"path": str(source.path), "supervision": source.supervision, "fingerprint": source.fingerprint}
 
 
-def _versions() -> dict[str, str]:
-    names = ("torch", "numpy", "tokenizers", "sentence-transformers", "accelerate")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+def _record(fitted: Fitted) -> None:
+    assert fitted.output is not None
+    write_json(fitted.output / RECORD, fitted.as_dict())
+    fitted.plan.recipe.write(fitted.output / "recipe.toml")

@@ -18,7 +18,7 @@ from similis.sampling import epoch_batches
 from similis.training.checkpoints import Checkpoints, Position
 from similis.training.dev import DevSet, no_graph
 from similis.training.examples import Batch, Examples, Integers
-from similis.training.processes import Processes
+from similis.training.processes import Processes, first_process
 from similis.training.recipe import Recipe
 from similis.training.row_adam import clip_gradient
 from similis.training.schedule import factor
@@ -228,7 +228,7 @@ class Loop:
             return
         position.best, position.best_step, position.waited = value, position.step, 0
         self._best = {name: tensor.detach().clone() for name, tensor in self._weights().items()}
-        if self.checkpoints is not None and self.processes.first:
+        if self.checkpoints is not None and first_process():
             self.checkpoints.save_best(position.step, self._best)
 
     def _take_best(self) -> None:
@@ -256,7 +256,7 @@ class Loop:
                 f"the weights are not finite after step {self.position.step}; the last good checkpoint is "
                 f"{self.checkpoints.latest}; a learning_rate below {self.recipe.learning_rate} usually helps"
             )
-        if not self.processes.first:
+        if not first_process():
             return self.checkpoints.folder
         return self.checkpoints.save(self.position, weights, self.optimizers)
 

@@ -91,7 +91,7 @@ def plan(supervision: str, rows: int, recipe: Recipe | None = None, *, static: b
     if recipe.learning_rate is None:
         chosen["learning_rate"] = 0.1 if static else 5e-5
     if recipe.base in (None, "static"):
-        chosen["dimension"] = recipe.dimension or 256
+        chosen["dimension"] = recipe.dimension or (512 if rows >= 2000 else 256)
         chosen["vocabulary"] = None if recipe.tokenizer else recipe.vocabulary or 16_000
     given = recipe.as_dict()
     settings = {n: v for n, v in chosen.items() if n not in ("base", "objective", *given) and v is not None}

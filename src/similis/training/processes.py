@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -14,6 +15,17 @@ from torch.optim import Optimizer
 from similis.training.examples import Integers
 from similis.training.recipe import Recipe
 from similis.training.trainee import Trainee
+
+
+def first_process() -> bool:
+    """Whether this process is the only one, or the one of several that writes files."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def wait_for_all() -> None:
+    """Let every process come to this point before any goes on."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
 
 
 class Processes:
@@ -33,7 +45,6 @@ class Processes:
             AcceleratorState._reset_state()
         self._accelerator = Accelerator(mixed_precision=precision)
         self.count: int = self._accelerator.num_processes
-        self.first: bool = self._accelerator.is_main_process
         self.device: torch.device = self._accelerator.device
 
     def prepared(self, optimizer: Optimizer) -> Optimizer:
