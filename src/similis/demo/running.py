@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from similis.evaluation import Report
     from similis.indexes import Index
     from similis.search import Hybrid, Retriever
+    from similis.training import Fitted
 
 METRICS = ("nDCG@10", "MRR@10", "Recall@100")
 #: Below this there is too little to train on and too few queries to tell systems apart.
@@ -141,14 +142,14 @@ def run_demo(output: Path, *, limit: int | None = None, seed: int = 0) -> DemoRe
         ids, bodies = [d.id for d in documents], [d.body for d in documents]
         lexical = LexicalRetriever.build(ids, bodies)
     with clock.step("train"):
-        fitted, untrained = _train(train, dev, output / "model", seed)
+        fitted = _train(train, dev, bodies, output / "model", seed)
     with clock.step("encode"):
-        before = DenseRetriever.build(untrained, ids, bodies)
+        before = DenseRetriever.build(fitted.start, ids, bodies)
         dense = DenseRetriever.build(fitted.encoder, ids, bodies)
     with clock.step("fit the hybrid on dev"):
         hybrid = _hybrid(dense, lexical, Judged.of(dev))
     with clock.step("judge on test"):
-        systems = {"BM25": lexical, "untrained": before, "trained": dense, "hybrid": hybrid}
+        systems: dict[str, Retriever] = {"BM25": lexical, "untrained": before, "trained": dense, "hybrid": hybrid}
         reports = {name: Judged.of(test).judge(system, seed) for name, system in systems.items()}
         comparisons = _compare(reports, seed)
     with clock.step("index everything"):
@@ -168,14 +169,14 @@ def run_demo(output: Path, *, limit: int | None = None, seed: int = 0) -> DemoRe
     )
 
 
-def _train(train: Sequence[DocItem], dev: Sequence[DocItem], folder: Path, seed: int) -> tuple[Any, Any]:
-    """The trained encoder and the one it started from."""
+def _train(train: Sequence[DocItem], dev: Sequence[DocItem], bodies: Sequence[str], folder: Path, seed: int) -> Fitted:
+    """Train on the pairs of ``train``; ``bodies``, all that is searched, are known beforehand, held-out queries not."""
     from similis.training import train as train_encoder
 
     columns = [{"anchor": [i.summary for i in part], "positive": [i.body for i in part]} for part in (train, dev)]
-    fitted = train_encoder(columns[0], dev=columns[1], base="static", output=folder, seed=seed, resume=False)
-    start = train_encoder(columns[0], dev=False, base="static", seed=seed, max_steps=0)
-    return fitted, start.encoder
+    return train_encoder(
+        columns[0], dev=columns[1], corpus=bodies, base="static", output=folder, seed=seed, resume=False
+    )
 
 
 def _hybrid(dense: Any, lexical: Any, dev: Judged) -> Hybrid:
