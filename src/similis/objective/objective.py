@@ -209,7 +209,7 @@ class Objective(nn.Module):
         losses = self.criterion(scores, rows)
         valid = torch.ones_like(losses, dtype=torch.bool)
         for needed in self._criterion.entry.traits.get("needs", ()):
-            valid = valid & getattr(rows, needed).any(-1)
+            valid = valid & rows.has(needed)
         return losses.masked_fill(~valid, 0.0), valid, self._terms(scores.detach(), rows)
 
     def _terms(self, scores: Tensor, rows: Rows) -> Tensor | None:
@@ -290,7 +290,7 @@ def _expand(criterion: str) -> tuple[Call, dict[str, Value]]:
     """The criterion and the settings written with it; a peer's class name is put in our words."""
     head, settings = parse_settings(criterion)
     translated = translate(head)
-    return (head, settings) if translated is None else (translated[0], {**translated[1], **settings})
+    return (head, settings) if translated is None else (translated.criterion, {**translated.settings, **settings})
 
 
 def _keys(source: Any) -> KeySource | None:
