@@ -60,6 +60,23 @@ class Codes:
         return Codes(self.rows.to(device), self.keys.to(device))
 
 
+@dataclass(frozen=True)
+class Diagonal(Codes):
+    """The rule that pairs item i of the rows with item i of the keys: codes 0, 1, 2, … on both sides."""
+
+    def equal(self, start: int, stop: int) -> Tensor:
+        stop = min(stop, len(self.rows))
+        same = torch.zeros(max(0, stop - start), len(self.keys), dtype=torch.bool, device=self.keys.device)
+        same[:, start:].diagonal().fill_(True)
+        return same
+
+    def transpose(self) -> Codes:
+        return Diagonal(self.keys, self.rows)
+
+    def to(self, device: torch.device) -> Codes:
+        return Diagonal(self.rows.to(device), self.keys.to(device))
+
+
 @dataclass
 class Rows:
     """Dense rows of a relation, as a criterion reads them; every field has the shape ``[..., m]`` of the scores.
@@ -117,6 +134,12 @@ class Rows:
             return self.positive & self.negative.any(-1, keepdim=True)
         lowest = self.grade.masked_fill(~self.known, float("inf")).amin(-1, keepdim=True)
         return self.known & (self.grade > lowest)
+
+    def has(self, kind: str) -> Tensor:
+        """``[...]`` booleans: whether a row has any pair of the kind ``positive``, ``negative``, ``ordered``, ...."""
+        mask: Tensor = getattr(self, kind)
+        # a sum is several times faster than ``any``
+        return mask.sum(-1, dtype=torch.int32) > 0
 
     def without(self, left_out: Tensor) -> Rows:
         """The same rows with the pairs of ``left_out`` left out too: how a miner narrows a batch."""
@@ -391,7 +414,7 @@ class Relation:
 
 
 def _self_codes(n: int, m: int, device: torch.device) -> tuple[Codes]:
-    return (Codes(torch.arange(n, device=device), torch.arange(m, device=device)),)
+    return (Diagonal(torch.arange(n, device=device), torch.arange(m, device=device)),)
 
 
 def _any_of(rules: tuple[Tensor | Codes, ...], start: int, stop: int) -> Tensor | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -13,22 +15,51 @@ def low(scores: Tensor) -> float:
 
 def keep(scores: Tensor, mask: Tensor) -> Tensor:
     """Scores where ``mask``, :func:`low` elsewhere: for a maximum or a log-sum-exp over the kept."""
-    return scores.masked_fill(~mask, low(scores))
+    return torch.where(mask, scores, low(scores))
 
 
 def drop(scores: Tensor, mask: Tensor) -> Tensor:
     """Scores outside ``mask``, :func:`low` inside; :func:`keep` with the mask the other way round."""
-    return scores.masked_fill(mask, low(scores))
+    return torch.where(mask, low(scores), scores)
+
+
+class _LogSumExp(torch.autograd.Function):
+    """The shares are kept from the forward pass: no exponential, and no second masking, in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, filled: Tensor, scores: Tensor) -> Tensor:
+        top = filled.amax(-1, keepdim=True)
+        shares = filled.softmax(-1)
+        ctx.save_for_backward(shares, top > low(filled) / 2)
+        # the largest share is exp(top - log-sum-exp)
+        return (top - shares.amax(-1, keepdim=True).log()).squeeze(-1)
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[None, Tensor]:
+        shares, kept = ctx.saved_tensors
+        return None, shares * (outer[0].unsqueeze(-1) * kept)
+
+
+def _logsumexp(filled: Tensor, scores: Tensor) -> Tensor:
+    if not filled.shape[-1]:
+        return filled.logsumexp(-1)
+    found: Tensor = _LogSumExp.apply(filled, scores.expand_as(filled))  # type: ignore[no-untyped-call]
+    return found
 
 
 def logsumexp(scores: Tensor, mask: Tensor) -> Tensor:
     """``[..., m]`` → ``[...]``: log Σ exp over the kept; about :func:`low` where nothing is kept."""
-    return keep(scores, mask).logsumexp(-1)
+    return _logsumexp(keep(scores.detach(), mask), scores)
+
+
+def logsumexp_outside(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """``[..., m]`` → ``[...]``: log Σ exp over what ``mask`` does not leave out; of all without a mask."""
+    return _logsumexp(scores.detach() if mask is None else drop(scores.detach(), mask), scores)
 
 
 def total(values: Tensor, mask: Tensor) -> Tensor:
     """``[..., m]`` → ``[...]``: sum over the kept."""
-    return values.masked_fill(~mask, 0.0).sum(-1)
+    return torch.where(mask, values, 0.0).sum(-1)
 
 
 def mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -43,7 +74,18 @@ def hardest(scores: Tensor, mask: Tensor) -> Tensor:
 
 def easiest(scores: Tensor, mask: Tensor) -> Tensor:
     """``[..., m]`` → ``[...]``: the lowest kept score."""
-    return scores.masked_fill(~mask, -low(scores)).amin(-1)
+    return torch.where(mask, scores, -low(scores)).amin(-1)
+
+
+def places(mask: Tensor) -> Tensor:
+    """``[..., m]`` booleans → ``[T]``: where the flattened mask is True, in order; fast where few are."""
+    flat = mask.reshape(-1)
+    if flat.numel() % 8 or flat.storage_offset() % 8:
+        return flat.nonzero().squeeze(-1)
+    # eight booleans are looked at as one integer first
+    words = flat.view(torch.int64).nonzero().squeeze(-1)
+    inside = flat.view(-1, 8)[words].nonzero()
+    return words[inside[:, 0]] * 8 + inside[:, 1]
 
 
 def gather_positives(positive: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,6 +94,13 @@ def gather_positives(positive: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         ``[..., P]`` indices and ``[..., P]`` booleans (False = padding), P the most positives of any row.
     """
+    rows = positive.shape[:-1].numel()
+    at = places(positive)
+    if len(at) and len(at) % rows == 0:
+        row, most = at // positive.shape[-1], len(at) // rows
+        if bool((row.view(rows, most) == torch.arange(rows, device=at.device).unsqueeze(1)).all()):
+            index = (at % positive.shape[-1]).view(*positive.shape[:-1], most)
+            return index, torch.ones_like(index, dtype=torch.bool)
     most = max(1, int(positive.sum(-1).max())) if positive.numel() else 1
     found, index = positive.to(torch.uint8).topk(most, -1)
     return index, found.bool()

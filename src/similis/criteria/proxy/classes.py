@@ -125,7 +125,7 @@ def proxy_anchor(scores: Tensor, relation: Rows, *, margin: float = 0.1, scale: 
         ``[n]``.
     """
     attract = softplus(ops.logsumexp(scale * (margin - scores), relation.positive))
-    repel = softplus(ops.drop(scale * (scores + margin), not_negative(relation)).logsumexp(-1))
+    repel = softplus(ops.logsumexp_outside(scale * (scores + margin), not_negative(relation)))
     present = relation.positive.any(-1)
     share = present.numel() / present.sum().clamp_min(1).to(scores.dtype)
     return attract * present * share + repel
@@ -243,7 +243,7 @@ class Unpg(torch.nn.Module):
             raise UserError("unpg must know which keys are proxies: call objective.prepare(dimension=..., classes=...)")
         proxies, pairs = scores[..., : self.classes], scores[..., self.classes :]
         apart = not_negative(relation)
-        mass = ops.drop(proxies * self.scale, apart[..., : self.classes]).logsumexp(-1)
+        mass = ops.logsumexp_outside(proxies * self.scale, apart[..., : self.classes])
         outside = apart[..., self.classes :]
         similarities = pairs.detach()[~outside]
         if len(similarities):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from similis.criteria import ops
 from similis.criteria.softmax.infonce import BOTH, RANKING
-from similis.criteria.softmax.terms import Positives, known, softplus
+from similis.criteria.softmax.terms import Positives, known, known_mass, softplus
 from similis.errors import UserError
 from similis.registry import Source, register
 from similis.relation import Rows
@@ -63,7 +63,7 @@ def generalized_contrastive(
             weight = torch.ones_like(grade)
         case _:
             raise UserError(f"weighting must be linear, sqrt, log or constant, not {weighting!r}")
-    everything = known(scaled, relation).logsumexp(-1)
+    everything = known_mass(scaled, relation)
     return positives.mean(weight * (positives.beside(everything) - positives.take(scaled)))
 
 
@@ -101,7 +101,7 @@ def cwcl(scores: Tensor, relation: Rows, *, temperature: float = 0.05) -> Tensor
     if relation.left_out is not None:
         weight = weight.masked_fill(relation.left_out, 0.0)
     scaled = scores / temperature
-    everything = known(scaled, relation).logsumexp(-1, keepdim=True)
+    everything = known_mass(scaled, relation).unsqueeze(-1)
     return (weight * (everything - scaled)).sum(-1) / weight.sum(-1).clamp_min(1e-12)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from similis.criteria import ops
-from similis.criteria.softmax.terms import Positives, own_terms
+from similis.criteria.softmax.terms import Positives, known_mass, own_terms
 from similis.errors import UserError
 from similis.registry import Source, register
 from similis.relation import Rows
@@ -46,9 +45,8 @@ def infonce(scores: Tensor, relation: Rows, *, temperature: float = 0.05) -> Ten
     tensor([0.3133])
     """
     scaled = scores / temperature
-    target = ops.normalized_grade(relation.grade, relation.positive)
-    known = scaled if relation.left_out is None else ops.drop(scaled, relation.left_out)
-    return (known.logsumexp(-1, keepdim=True) - scaled).mul(target).sum(-1)
+    positives = Positives.of(scaled, relation, graded=True)
+    return positives.mean(positives.beside(known_mass(scaled, relation)) - positives.take(scaled))
 
 
 @register(
@@ -81,13 +79,12 @@ def supcon(scores: Tensor, relation: Rows, *, temperature: float = 0.1, form: st
         UserError: an unknown form.
     """
     scaled = scores / temperature
-    known = scaled if relation.left_out is None else ops.drop(scaled, relation.left_out)
-    everything = known.logsumexp(-1)
+    everything = known_mass(scaled, relation)
     if form == "out":
         return everything - Positives.of(scaled, relation).mean_score(scaled)
     if form == "in":
         count = relation.positive.sum(-1).clamp_min(1).to(scores.dtype)
-        return everything - ops.logsumexp(scaled, relation.positive) + count.log()
+        return everything - Positives.of(scaled, relation).mass(scaled) + count.log()
     raise UserError(f"supcon takes form='out' or form='in', not {form!r}")
 
 

@@ -9,7 +9,15 @@ from torch import Tensor, nn
 
 from similis.criteria import ops
 from similis.criteria.softmax.infonce import BOTH, RANKING, infonce
-from similis.criteria.softmax.terms import Positives, known, negative_count, negative_mass, not_negative, softplus
+from similis.criteria.softmax.terms import (
+    Positives,
+    known,
+    known_mass,
+    negative_count,
+    negative_mass,
+    not_negative,
+    softplus,
+)
 from similis.registry import Source, register
 from similis.relation import Rows
 
@@ -245,7 +253,7 @@ class AldrKl(_Remembering):
             temperature = self._settled(known(scores / before.unsqueeze(-1), relation), size.log())
             if learning:
                 self.remember(relation, {"temperatures": temperature}, where=relation.known.any(-1))
-        everything = known(scores / temperature.unsqueeze(-1), relation).logsumexp(-1)
+        everything = known_mass(scores / temperature.unsqueeze(-1), relation)
         worst = temperature * (everything - size.log()) - own
         return worst - self.alpha * size.log() / (2 * self.temperature) * (temperature - self.temperature).square()
 

@@ -14,11 +14,11 @@ from similis.relation import Rows
 
 def _hardened(scaled: Tensor, relation: Rows, hardness: float) -> Tensor:
     """``[...]``: log of the mean of exp(s_n) over negatives drawn in proportion to exp(hardness · s_n)."""
-    # One masked copy serves both sums; its filling stays finite after the largest factor.
-    only = scaled.masked_fill(not_negative(relation), ops.low(scaled) / (1 + hardness))
+    apart = not_negative(relation)
     if hardness == 0:
-        return only.logsumexp(-1) - negative_count(relation).to(scaled.dtype).log()
-    return (only * (1 + hardness)).logsumexp(-1) - (only * hardness).logsumexp(-1)
+        return ops.logsumexp_outside(scaled, apart) - negative_count(relation).to(scaled.dtype).log()
+    harder = ops.logsumexp_outside(scaled * (1 + hardness), apart)
+    return harder - ops.logsumexp_outside(scaled if hardness == 1 else scaled * hardness, apart)
 
 
 @register(
@@ -161,7 +161,7 @@ def hard_negative(
     positives = Positives.of(scaled, relation)
     drawn = _hardened(scaled, relation, beta)
     count = relation.positive.sum(-1).clamp_min(1).to(scores.dtype)
-    own = torch.where(relation.positive.any(-1), ops.logsumexp(scaled, relation.positive) - count.log(), drawn)
+    own = torch.where(relation.has("positive"), positives.mass(scaled) - count.log(), drawn)
     # Relative to the larger of the two, so that nothing overflows and rows without negatives stay finite.
     top = torch.maximum(torch.maximum(drawn, own), torch.full_like(own, lowest / temperature)).detach()
     floor = (lowest / temperature - top).exp().clamp_min(torch.finfo(scores.dtype).tiny)

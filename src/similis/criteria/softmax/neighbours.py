@@ -7,7 +7,7 @@ from torch import Tensor
 
 from similis.criteria import ops
 from similis.criteria.softmax.infonce import BOTH, RANKING
-from similis.criteria.softmax.terms import Positives, known, not_negative, softplus
+from similis.criteria.softmax.terms import Positives, known, known_mass, not_negative, softplus
 from similis.registry import Source, register
 from similis.relation import Rows
 
@@ -38,7 +38,7 @@ def nca(scores: Tensor, relation: Rows, *, scale: float = 1.0) -> Tensor:
         ``[...]``.
     """
     scaled = scores * scale
-    return known(scaled, relation).logsumexp(-1) - ops.logsumexp(scaled, relation.positive)
+    return known_mass(scaled, relation) - Positives.of(scaled, relation).mass(scaled)
 
 
 @register(

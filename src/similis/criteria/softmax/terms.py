@@ -30,14 +30,19 @@ def known(scores: Tensor, relation: Rows) -> Tensor:
     return scores if relation.left_out is None else ops.drop(scores, relation.left_out)
 
 
+def known_mass(scaled: Tensor, relation: Rows) -> Tensor:
+    """``[..., m]`` → ``[...]``: log Σ over the known keys of exp(score)."""
+    return ops.logsumexp_outside(scaled, relation.left_out)
+
+
 def negative_mass(scaled: Tensor, relation: Rows) -> Tensor:
     """``[..., m]`` → ``[...]``: log Σ over the negatives of exp(score)."""
-    return ops.drop(scaled, not_negative(relation)).logsumexp(-1)
+    return ops.logsumexp_outside(scaled, not_negative(relation))
 
 
 def negative_count(relation: Rows) -> Tensor:
     """``[...]``: negatives of each row, at least 1."""
-    return relation.negative.sum(-1).clamp_min(1)
+    return relation.negative.sum(-1, dtype=torch.int32).clamp_min(1)
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class Positives:
     @classmethod
     def of(cls, scores: Tensor, relation: Rows, *, graded: bool = False) -> Positives:
         """Those of ``scores [..., m]``; the shares follow the grades where ``graded``, else they are equal."""
-        at = relation.positive.reshape(-1).nonzero().squeeze(-1)
+        at = ops.places(relation.positive)
         row = at // max(1, scores.shape[-1])
         shape = scores.shape[:-1]
         weight = scores.new_ones(len(at))
@@ -70,7 +75,7 @@ class Positives:
 
     def take(self, scores: Tensor) -> Tensor:
         """``[..., m]`` → ``[T]``: the scores of the positives."""
-        return scores.reshape(-1)[self.at]
+        return scores.reshape(-1).index_select(0, self.at)
 
     def beside(self, of_rows: Tensor) -> Tensor:
         """``[...]`` → ``[T]``: a row's value beside each of its positives."""
@@ -80,6 +85,14 @@ class Positives:
         """``[T]`` → ``[...]``: mean by shares; 0 in rows without positives."""
         sums = terms.new_zeros(self.shape.numel()).index_add(0, self.row, terms * self.share)
         return sums.reshape(self.shape)
+
+    def mass(self, scores: Tensor) -> Tensor:
+        """``[..., m]`` → ``[...]``: log Σ over a row's positives of exp(score); below :func:`ops.low` without any."""
+        own = self.take(scores)
+        lowest = own.detach().new_full((self.shape.numel(),), ops.low(own))
+        top = lowest.scatter_reduce(0, self.row, own.detach(), "amax")
+        sums = torch.zeros_like(top).index_add(0, self.row, (own - top[self.row]).exp())
+        return (sums.clamp_min(torch.finfo(sums.dtype).tiny).log() + top).reshape(self.shape)
 
     def mean_score(self, scores: Tensor) -> Tensor:
         """``[..., m]`` → ``[...]``: mean score of a row's positives; 0 where there is none."""
