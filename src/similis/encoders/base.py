@@ -16,7 +16,12 @@ from similis.progress import note
 
 Vectors: TypeAlias = NDArray[np.float32]
 
-SIMILARITIES = ("cosine", "dot", "euclidean")
+#: What a model may state: similarities that an index can search as an inner product.
+SIMILARITIES = ("cosine", "dot", "euclidean", "snr")
+
+#: Of these, the ones that sentence-transformers has a word for; the others stand under :data:`OWN_SETTING`.
+SHARED_SIMILARITIES = ("cosine", "dot", "euclidean")
+OWN_SETTING = "similis_similarity"
 
 #: Prompt names that mean "this is a document", in the order in which sentence-transformers looks for them.
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
@@ -283,6 +288,18 @@ def unit_rows(vectors: Vectors) -> Vectors:
     # einsum sums each row by itself, so a row's bits do not depend on how many rows there are
     norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
     return np.asarray(vectors / np.maximum(norms, 1e-12)[:, None], dtype=np.float32)
+
+
+def stated_similarity(settings: Mapping[str, Any]) -> str:
+    """The similarity that a model's ``config_sentence_transformers.json`` states."""
+    return checked_similarity(settings.get(OWN_SETTING) or settings.get("similarity_fn_name"))
+
+
+def similarity_settings(name: str) -> dict[str, str | None]:
+    """A similarity as ``config_sentence_transformers.json`` states it."""
+    if name in SHARED_SIMILARITIES:
+        return {"similarity_fn_name": name}
+    return {"similarity_fn_name": None, OWN_SETTING: name}
 
 
 def checked_similarity(name: str | None) -> str:

@@ -28,9 +28,13 @@ class Module:
         return self.type.rpartition(".")[2]
 
 
+#: sentence-transformers' file of prompts and similarity.
+SETTINGS = "config_sentence_transformers.json"
+
+
 def read_settings(folder: Path) -> dict[str, Any]:
     """``config_sentence_transformers.json``, or nothing where an old model has none."""
-    file = folder / "config_sentence_transformers.json"
+    file = folder / SETTINGS
     if not file.exists():
         return {}
     settings = read_json(file)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from similis.encoders.base import Encoder
-from similis.encoders.folder import check_family, check_files, missing, read_modules
+from similis.encoders.base import OWN_SETTING, Encoder, stated_similarity
+from similis.encoders.folder import check_family, check_files, missing, read_modules, read_settings
 from similis.encoders.static_format import is_static, read
 from similis.errors import UserError
 from similis.progress import note
@@ -43,7 +43,15 @@ def load(path_or_name: str | Path) -> Encoder:
         _check_plain(folder)
     from similis.encoders.transformer import SentenceTransformerEncoder, open_model
 
-    return SentenceTransformerEncoder(open_model(folder))
+    encoder = SentenceTransformerEncoder(open_model(folder))
+    encoder.similarity_name = stated_similarity({"similarity_fn_name": encoder.similarity_name} | _own(folder))
+    return encoder
+
+
+def _own(folder: Path) -> dict[str, str]:
+    """The similarity under our own setting, where the folder has one."""
+    settings = read_settings(folder)
+    return {OWN_SETTING: settings[OWN_SETTING]} if OWN_SETTING in settings else {}
 
 
 def _check_plain(folder: Path) -> None:

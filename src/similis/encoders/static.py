@@ -33,7 +33,7 @@ class StaticEncoder(TextEncoder):
         tokenizer: its truncation, where set, is honoured and reported; padding is switched off.
         weights: float32 ``[vocabulary, d]``, one row a token id.
         normalize: end in an L2 normalisation; None: where the similarity is cosine.
-        similarity_name: ``cosine``, ``dot`` or ``euclidean``.
+        similarity_name: one of :data:`similis.encoders.base.SIMILARITIES`.
         prompts: texts put before a text, by name, as in sentence-transformers.
         default_prompt_name: the prompt used where none is named.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from similis.encoders.base import Vectors, checked_similarity
+from similis.encoders.base import Vectors, similarity_settings, stated_similarity
 from similis.encoders.folder import Module, check_tensors, read_settings
 from similis.errors import UserError
 from similis.files import building, write_json
@@ -46,7 +46,7 @@ def read(folder: Path, modules: list[Module]) -> StaticEncoder:
             tokenizer,
             weights,
             normalize=len(modules) == 2,
-            similarity_name=checked_similarity(settings.get("similarity_fn_name")),
+            similarity_name=stated_similarity(settings),
             prompts=settings.get("prompts") or {},
             default_prompt_name=settings.get("default_prompt_name"),
         )
@@ -139,7 +139,7 @@ def _settings(encoder: StaticEncoder) -> dict[str, Any]:
         "default_prompt_name": encoder.default_prompt_name,
         "model_type": "SentenceTransformer",
         "prompts": encoder.prompts,
-        "similarity_fn_name": encoder.similarity_name,
+        **similarity_settings(encoder.similarity_name),
     }
 
 

@@ -14,9 +14,17 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
-from similis.encoders.base import Options, TextEncoder, Truncation, Vectors, checked_similarity
+from similis.encoders.base import (
+    Options,
+    TextEncoder,
+    Truncation,
+    Vectors,
+    checked_similarity,
+    similarity_settings,
+)
+from similis.encoders.folder import SETTINGS, read_settings
 from similis.errors import UserError
-from similis.files import building
+from similis.files import building, write_json
 from similis.progress import track
 
 #: Texts whose lengths are compared at once, in batches; bounds what is held beside the vectors.
@@ -159,6 +167,8 @@ class SentenceTransformerEncoder(TextEncoder):
             raise UserError(f"{target} holds files that are no model; choose another name or empty it")
         with building(target) as aside:
             self.model.save_pretrained(str(aside))
+            stated = similarity_settings(self.similarity_name)
+            write_json(aside / SETTINGS, {**read_settings(aside), **stated})
 
 
 class EncoderModule(nn.Module):

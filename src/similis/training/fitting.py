@@ -13,7 +13,7 @@ import numpy as np
 from similis import __version__
 from similis.data.corpora import read_corpus, retrieval
 from similis.data.dataset import Dataset, read
-from similis.encoders.base import SIMILARITIES, Encoder
+from similis.encoders.base import SIMILARITIES, Encoder, TextEncoder
 from similis.encoders.creating import create
 from similis.encoders.static import StaticEncoder
 from similis.errors import UserError
@@ -209,12 +209,26 @@ def _loaded(recipe: Recipe, table: TextTable, known: Integers) -> Encoder | None
     )
 
 
+def _searched_by(objective: Objective) -> str:
+    """The similarity that the model will state, so that what is trained is what is searched."""
+    name = objective.similarity.text.partition("(")[0]
+    if name in SIMILARITIES:
+        return name
+    note(
+        f"the similarity {name!r} is trained, but an index cannot search by it: the model states cosine; "
+        f"{', '.join(SIMILARITIES)} are searched as they are trained"
+    )
+    return "cosine"
+
+
 def _trainee(
     encoder: Encoder | None, recipe: Recipe, table: TextTable, known: Integers, objective: Objective
 ) -> Trainee:
+    similarity = _searched_by(objective)
     if encoder is None:
-        name = type(objective.similarity).__name__.lower()
-        return new_static(table.texts, known, recipe, name if name in SIMILARITIES else "cosine")
+        return new_static(table.texts, known, recipe, similarity)
+    assert isinstance(encoder, TextEncoder)
+    encoder.similarity_name = similarity
     if isinstance(encoder, StaticEncoder):
         return old_static(encoder, table.texts, recipe)
     from similis.encoders.transformer import SentenceTransformerEncoder
