@@ -22,9 +22,9 @@ SEEDS = 8
 
 def all_claims() -> list[Claim]:
     """Every claim, in the order of the modules."""
-    from claim_cases import digits, voices
+    from claim_cases import digits, geometry, noise, pairs, ranking, unseen, voices
 
-    return [claim for module in (digits, voices) for claim in module.CLAIMS]
+    return [claim for module in (unseen, voices, digits, noise, pairs, ranking, geometry) for claim in module.CLAIMS]
 
 
 def show(line: dict[str, Any], *, as_json: bool) -> None:

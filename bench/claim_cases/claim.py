@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Absent(Exception):
+class AbsentDataError(Exception):
     """The data a claim needs is not on this machine."""
 
 
@@ -116,7 +116,7 @@ def judge(claim: Claim, trials: Sequence[Trial], cache: Cache) -> dict[str, Any]
             tuple(measured(claim.task, text, trial, cache)[claim.metric] for text in (claim.baseline, claim.ours))
             for trial in trials
         ]
-    except Absent as absent:
+    except AbsentDataError as absent:
         unknown = dict.fromkeys(("baseline_value", "ours_value", "difference", "interval", "holds"))
         return {**line, **unknown, "note": f"absent: {absent}", "seconds": 0.0}
     low, high = interval([ours - base for base, ours in pairs])

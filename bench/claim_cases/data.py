@@ -28,13 +28,6 @@ class Parts:
     test_labels: Tensor
 
 
-def held_out_digits() -> Parts:
-    """Digits 0 to 4 to learn from, 5 to 9 to judge by."""
-    images, labels = digits()
-    seen = labels < 5
-    return Parts(images[seen], labels[seen], images[~seen], labels[~seen] - 5)
-
-
 def split_digits(seed: int, train: int = 1000) -> Parts:
     """All ten digits in both parts, divided at random."""
     images, labels = digits()
@@ -51,7 +44,7 @@ def flipped(labels: Tensor, share: float, classes: int, seed: int) -> Tensor:
     return torch.where(wrong, moved, labels)
 
 
-def voices(seed: int, *, classes: int = 60, items: int = 20, uneven: bool = False) -> Parts:
+def voices(seed: int, *, classes: int = 120, items: int = 12, uneven: bool = False) -> Parts:
     """Synthetic speakers ``[n, 40]``: 10 dimensions of identity drowned in 30 of channel, mixed without linearity.
 
     Half of the classes are to learn from, the other half, unseen, to judge by. ``uneven`` gives every speaker a
@@ -65,7 +58,7 @@ def voices(seed: int, *, classes: int = 60, items: int = 20, uneven: bool = Fals
     labels = torch.arange(classes).repeat_interleave(items)
     own = random(classes, 10)[labels]
     spread = torch.exp(random(classes, 1))[labels] if uneven else torch.ones(1)
-    latent = torch.cat([own + 0.3 * spread * random(len(labels), 10), 2 * random(len(labels), 30)], 1)
+    latent = torch.cat([own + 0.3 * spread * random(len(labels), 10), random(len(labels), 30)], 1)
     features = torch.tanh(latent @ random(40, 40) / 6)
     seen = labels < classes // 2
     return Parts(features[seen], labels[seen], features[~seen], labels[~seen] - classes // 2)

@@ -32,7 +32,7 @@ def speakers(text: str, trial: Trial) -> dict[str, float]:
 def mislabelled_speakers(text: str, trial: Trial) -> dict[str, float]:
     """The same after training with a fifth of the labels wrong."""
     data = voices(trial.seed)
-    noisy = Parts(data.train, flipped(data.train_labels, 0.2, 30, trial.seed), data.test, data.test_labels)
+    noisy = Parts(data.train, flipped(data.train_labels, 0.2, 60, trial.seed), data.test, data.test_labels)
     scores, labels = _trained(text, trial, noisy)
     return verification(scores, labels)
 
