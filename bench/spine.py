@@ -9,8 +9,10 @@ tokenising included; two threads; seeds in turn. nDCG@10 is that of held-out que
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -86,7 +88,7 @@ def theirs(data: Docstrings, seed: int) -> Callable[[list[str]], Any]:
             num_train_epochs=EPOCHS,
             per_device_train_batch_size=BATCH,
             learning_rate=PEER_RATE,
-            warmup_ratio=0.1,
+            warmup_steps=0.1,
             seed=seed,
             save_strategy="no",
             report_to="none",
@@ -94,9 +96,11 @@ def theirs(data: Docstrings, seed: int) -> Callable[[list[str]], Any]:
             logging_strategy="no",
             use_cpu=True,
         )
-        SentenceTransformerTrainer(
-            model=model, args=settings, train_dataset=rows, loss=MultipleNegativesRankingLoss(model)
-        ).train()
+        # the trainer prints its summary; stdout is for the lines
+        with contextlib.redirect_stdout(sys.stderr):
+            SentenceTransformerTrainer(
+                model=model, args=settings, train_dataset=rows, loss=MultipleNegativesRankingLoss(model)
+            ).train()
     return lambda texts: model.encode(texts, show_progress_bar=False, normalize_embeddings=True)
 
 
