@@ -82,6 +82,12 @@ def long_tail_views(text: str, trial: Trial) -> dict[str, float]:
     return found
 
 
+def learnt_temperature(text: str, trial: Trial) -> dict[str, float]:
+    """Mean temperature learnt for ``the rare`` or ``the frequent`` classes of the long tail (the text)."""
+    found = long_tail_views("isogclr(temperature=0.05)", trial)
+    return {"temperature": found[f"temperature of {text}"]}
+
+
 CLAIMS = (
     Claim(
         "look_hidden",
@@ -119,5 +125,14 @@ CLAIMS = (
         "infonce(temperature=0.05)",
         "isogclr(temperature=0.05)",
         "accuracy on rare classes",
+    ),
+    Claim(
+        "isogclr_temperature",
+        "On a long-tailed set the temperatures learnt are higher for items of frequent classes than of rare ones",
+        ("criterion", "isogclr"),
+        learnt_temperature,
+        "the rare",
+        "the frequent",
+        "temperature",
     ),
 )
