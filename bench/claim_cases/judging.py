@@ -62,10 +62,10 @@ def ndcg(scores: Tensor, grades: Tensor, k: int = 10) -> float:
 
 
 def threshold_inconsistency(scores: Tensor, labels: Tensor, thresholds: int = 50) -> float:
-    """OPIS: variance across classes of the F1 of accepting pairs, averaged over the thresholds of FAR 0.1 to 10 %.
+    """OPIS: variance across classes of a threshold's utility, averaged over the thresholds of FAR 0.1 to 10 %.
 
     Source: "Threshold-Consistent Margin Loss for Open-World Deep Metric Learning", Zhang et al., 2024. The utility is
-    the harmonic mean of a class's true and true-negative acceptance.
+    the harmonic mean of a class's sensitivity (its true pairs accepted) and specificity (its false ones refused).
     """
     off = ~torch.eye(len(labels), dtype=torch.bool)
     same = (labels[:, None] == labels) & off
