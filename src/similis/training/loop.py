@@ -243,7 +243,9 @@ class Loop:
             where = self._save()
             if signal.asked:
                 kept = f"saved in {where}; the same command continues it" if where else "nothing was saved: no output"
-                raise Interrupted(f"stopped at step {self.position.step:,} of {self.total:,}, {kept}")
+                said = f"stopped at step {self.position.step:,} of {self.total:,}, {kept}"
+                note(said)  # command-line frameworks swallow the exception's own message
+                raise Interrupted(said)
 
     def _save(self) -> Path | None:
         if self.checkpoints is None:
