@@ -1,4 +1,4 @@
-"""The spine: static training against sentence-transformers' own trainer.
+"""The spine: static training against sentence-transformers' own trainer, and the demo as a user runs it.
 
     python bench/spine.py --json
 
@@ -23,6 +23,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 from measure import Line, arguments, compared, show
+from spine_demo import demo
 
 DIMENSION, BATCH, EPOCHS = 256, 512, 5
 #: The peer's recipe for static models: its learning rate is ten times the best for transformers and more.
@@ -149,7 +150,7 @@ def static_training(quick: bool) -> Iterator[Line]:
     )
 
 
-CASES: dict[str, Callable[[bool], Iterator[Line]]] = {"static training": static_training}
+CASES: dict[str, Callable[[bool], Iterator[Line]]] = {"static training": static_training, "demo": demo}
 
 
 def main() -> None:
