@@ -281,7 +281,9 @@ def tiered(scores: Tensor, relation: Rows, *, margin: float = 0.2) -> Tensor:
     if relation.given_grade is None:
         return _mean_hinge(scores, relation, margin)
     grade = relation.grade.to(scores.dtype)
-    shifted, order = (scores - margin * grade).sort(-1)
+    shifted = scores - margin * grade
+    order = ops.order(shifted)
+    shifted = shifted.gather(-1, order)
     grade = grade.gather(-1, order)
     known = relation.known.gather(-1, order)
     loss, pairs = torch.zeros_like(scores[..., 0]), torch.zeros_like(scores[..., 0])

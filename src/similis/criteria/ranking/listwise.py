@@ -103,11 +103,14 @@ def ladder(scores: Tensor, relation: Rows) -> Ladder:
     """Scores by rising grade with the denominators of Plackett-Luce: one sort of the grades, none if binary."""
     logits = known_scores(scores, relation)
     if relation.given_grade is None:
-        every, rest = logits.logsumexp(-1, keepdim=True), ops.logsumexp(scores, relation.negative).unsqueeze(-1)
+        every = ops.logsumexp_outside(scores, relation.left_out).unsqueeze(-1)
+        rest = ops.logsumexp(scores, relation.negative).unsqueeze(-1)
         tails = torch.where(relation.positive, every, rest)
         return Ladder(scores, tails, relation.ordered, relation.known, *grade_places(relation))
     # keys left out come last, where they add nothing to the running sums of those before
-    line, order = relation.grade.masked_fill(~relation.known, float("inf")).sort(-1)
+    line = relation.grade.masked_fill(~relation.known, float("inf"))
+    order = ops.order(line)
+    line = line.gather(-1, order)
     own, known = logits.gather(-1, order), relation.known.gather(-1, order)
     places = torch.arange(line.shape[-1], device=line.device).expand_as(order)
     begins = torch.ones_like(known)

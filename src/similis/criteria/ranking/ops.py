@@ -144,7 +144,7 @@ def running_logsumexp(values: Tensor) -> Tensor:
 
 def hard_ranks(scores: Tensor) -> Tensor:
     """``[..., m]`` → ``[..., m]`` integers: 1 for the highest score; ties in the order given."""
-    order = scores.detach().argsort(dim=-1, descending=True, stable=True)
+    order = ops.order(-scores.detach())
     places = torch.arange(1, scores.shape[-1] + 1, device=scores.device).expand_as(order)
     return torch.empty_like(order).scatter_(-1, order, places)
 
@@ -182,7 +182,7 @@ def grade_places(relation: Rows) -> tuple[Tensor, Tensor]:
         higher = torch.where(relation.positive, 0, positives)
         return higher, torch.where(relation.positive, positives, relation.negative.sum(-1, keepdim=True))
     falling = (-relation.grade).masked_fill(~relation.known, float("inf"))
-    line = falling.sort(-1).values
+    line = falling.gather(-1, ops.order(falling))
     higher = torch.searchsorted(line, falling.contiguous())
     return higher, torch.searchsorted(line, falling.contiguous(), right=True) - higher
 

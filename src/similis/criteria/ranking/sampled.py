@@ -36,10 +36,13 @@ def _uniform(scores: Tensor, relation: Rows, seed: int, draw: int) -> Tensor:
     """``[..., m]`` numbers in (0, 1), see the module's first paragraph."""
     state = zlib.crc32(torch.get_rng_state().numpy().tobytes())
     start = (state * 0x9E3779B1 + seed * 0x85EBCA77 + draw * 0xC2B2AE3D) & 0x7FFFFFFF
-    column = torch.arange(scores.shape[-1], device=scores.device) * 0x9E3779B97F4A7 + start
+    column = _mixed(torch.arange(scores.shape[-1], device=scores.device) * 0x9E3779B97F4A7 + start)
     row = torch.zeros(1, dtype=torch.long, device=scores.device) if relation.samples is None else relation.samples
-    x = _mixed(_mixed(column) + row.long().unsqueeze(-1) * 0x2545F4914F6CDD1D)
-    uniform = ((x >> 11) & 0xFFFFFF).to(scores.dtype).add_(0.5).div_(1 << 24)
+    row = _mixed(row.long() * 0x2545F4914F6CDD1D)
+    # only this last step is taken for every pair, on 32-bit integers and in place
+    x = _narrow(column) + _narrow(row).unsqueeze(-1)
+    x.mul_(0x2C1B3C6D).bitwise_xor_(x >> 15).mul_(0x297A2D39)
+    uniform = (x >> 8).bitwise_and_(0xFFFFFF).to(scores.dtype).add_(0.5).mul_(1 / (1 << 24))
     return uniform.expand_as(scores)
 
 
@@ -48,6 +51,11 @@ def _mixed(x: Tensor) -> Tensor:
     x = (x ^ (x >> 30)) * -0x40A7B892E31B1A47
     x = (x ^ (x >> 27)) * -0x6B2FB644ECCEEE15
     return x ^ (x >> 31)
+
+
+def _narrow(x: Tensor) -> Tensor:
+    """The low 31 bits, as 32-bit integers."""
+    return x.bitwise_and(0x7FFFFFFF).to(torch.int32)
 
 
 @register(
@@ -101,8 +109,8 @@ def pg_rank(
     worth = discounts(places, None, scores.dtype)
     tops, rewards = [], []
     for draw in range(samples):
-        gumbel = -torch.log(-torch.log(_uniform(scores, relation, seed, draw)))
-        top = known_scores(logits + gumbel, relation).topk(len(places), -1).indices
+        gumbel = _uniform(scores, relation, seed, draw).log().neg_().log_().neg_()
+        top = gumbel.add_(logits).topk(len(places), -1).indices
         tops.append(top)
         rewards.append((chosen(gained, top) * worth).sum(-1) / best)
     reward = torch.stack(rewards)
@@ -117,14 +125,16 @@ def _add_log_probability(gradient: Tensor, logits: Tensor, top: Tensor, known: T
     """Add ``weight · ∂/∂logits`` of the log-probability that ``top`` ``[..., k]`` come first, in this order."""
     own = chosen(logits, top)
     real = chosen(known, top)
-    rest = logits.scatter(-1, top, ops.low(logits)).logsumexp(-1, keepdim=True)
+    others = logits.scatter(-1, top, ops.low(logits))
+    shares = others.softmax(-1)
+    rest = others.amax(-1, keepdim=True) - shares.amax(-1, keepdim=True).log()
     tails = torch.cat([own, rest], -1).flip(-1).logcumsumexp(-1).flip(-1)[..., :-1]
     inverse = (-tails).masked_fill(~real, ops.low(logits))
     # a key not yet placed takes part in the denominators of all k places; one placed a-th, in the first a
-    share = (logits + inverse.logsumexp(-1, keepdim=True)).exp()
+    remains = (rest > ops.low(logits) / 2) * (rest + inverse.logsumexp(-1, keepdim=True)).exp()
     placed = real.to(logits.dtype) - (own + inverse.logcumsumexp(-1)).exp()
-    pull = (-share).scatter(-1, top, placed)
-    gradient += pull.masked_fill_(~known, 0.0).mul_(weight.unsqueeze(-1))
+    gradient.addcmul_(shares, -remains * weight.unsqueeze(-1))
+    gradient.scatter_add_(-1, top, placed.masked_fill(~real, 0.0) * weight.unsqueeze(-1))
 
 
 @register(
@@ -136,6 +146,7 @@ def _add_log_probability(gradient: Tensor, logits: Tensor, top: Tensor, known: T
     needs=("positive", "ordered"),
     positional=True,
     sampled=True,
+    sorts=True,
 )
 def yeti(
     scores: Tensor,
@@ -180,7 +191,7 @@ def yeti(
     loss = scores.new_zeros(scores.shape[:-1])
     for draw in range(samples):
         uniform = _uniform(scores, relation, seed, draw)
-        moved = scores.detach() + noise * torch.log(uniform / (1 - uniform))
+        moved = torch.add(scores.detach(), uniform.logit(), alpha=noise)
         top = known_scores(moved, relation).topk(count, -1).indices
         real = chosen(relation.known, top)
         if metric == "ndcg":

@@ -96,7 +96,7 @@ def neural_ndcg(
 
 def _distances_to_all(scores: Tensor, known: Tensor) -> Tensor:
     """``[..., m]``: Σ_l |s_j - s_l| over the known l, by one sort."""
-    order = scores.detach().masked_fill(~known, -ops.low(scores)).argsort(-1)
+    order = ops.order(torch.where(known, scores.detach(), -ops.low(scores)))
     line = scores.gather(-1, order)
     real = known.gather(-1, order)
     running = line.masked_fill(~real, 0.0).cumsum(-1)

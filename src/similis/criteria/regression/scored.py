@@ -8,6 +8,7 @@ from torch.nn.functional import softplus
 
 from similis.criteria import ops
 from similis.criteria.ranking.ops import running_logsumexp
+from similis.criteria.softmax.terms import Positives
 from similis.registry import Source, register
 from similis.relation import Rows
 
@@ -45,7 +46,8 @@ def mse(scores: Tensor, relation: Rows) -> Tensor:
 def cosent(scores: Tensor, relation: Rows, *, temperature: float = 0.05) -> Tensor:
     """log(1 + Σ over pairs graded i > j of exp((s_j - s_i)/τ)): a list's scores in the order of its grades.
 
-    Computed in O(m log m): sorted by grade, the inner sum over lower grades is a running log-sum-exp.
+    Computed in O(m log m): sorted by grade, the inner sum over lower grades is a running log-sum-exp. With two grades
+    only, it is one log-sum-exp of each, without a sort.
     Equal grades make no pair. Equals sentence-transformers' CoSENTLoss with scale 1/τ.
 
     Args:
@@ -57,12 +59,16 @@ def cosent(scores: Tensor, relation: Rows, *, temperature: float = 0.05) -> Tens
         ``[...]``.
     """
     scaled = scores / temperature
+    if relation.given_grade is None:
+        below = ops.logsumexp(scaled, relation.negative)
+        return softplus(below + Positives.of(scaled, relation).mass(-scaled))
     grade = relation.grade.masked_fill(~relation.known, float("inf"))
-    grade, order = grade.sort(dim=-1, stable=True)
+    order = ops.order(grade)
+    grade = grade.gather(-1, order)
     real = relation.known.gather(-1, order)
     sorted_scores = scaled.gather(-1, order)
     lower = running_logsumexp(ops.keep(sorted_scores, real))
     first = torch.searchsorted(grade.contiguous(), grade.contiguous())
     below = lower.gather(-1, (first - 1).clamp_min(0))
     pairs = torch.where(real & (first > 0), below - sorted_scores, ops.low(scores))
-    return softplus(pairs.logsumexp(-1))
+    return softplus(ops.logsumexp_outside(pairs, None))
