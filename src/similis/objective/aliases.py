@@ -87,8 +87,8 @@ def _unknown(name: str, rows: Sequence[Peer]) -> UserError:
     """What to write instead of a name that is no criterion: a peer's class that differs, or a misspelt name."""
     for row in rows:
         if row.text is not None:
-            relation = "is the same here where" if row.agrees == "where" else "differs here:"
-            return UserError(f"{name} of {row.library} {relation} {row.note}; to accept that, write {row.text!r}")
+            case = "is the same here in one case" if row.agrees == "where" else "differs here"
+            return UserError(f"{name} of {row.library} {case} ({row.note}): where that fits, write {row.text!r}")
         return UserError(f"{name} of {row.library} has no counterpart here: {row.note}")
     names = [e.name for e in entries("criterion")] + [row.name for row in PEERS if row.alias is not None]
     hint = f"{did_you_mean(name, names)} ('similis methods --kind criterion' lists them)"
