@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import warnings
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -97,7 +98,10 @@ def tree_in_a_plane(text: str, trial: Trial) -> dict[str, float]:
         from sklearn.manifold import MDS
 
         placed = MDS(2, dissimilarity="precomputed", n_init=1, random_state=trial.seed, normalized_stress=False)
-        points = placed.fit_transform(wanted)
+        with warnings.catch_warnings():
+            # scikit-learn renames these arguments; the old names are the ones that every version so far takes.
+            warnings.simplefilter("ignore", FutureWarning)
+            points = placed.fit_transform(wanted)
         found = np.linalg.norm(points[:, None] - points[None], axis=-1)
     return {"distortion": distortion(wanted, found)[0], "map": neighbour_precision(wanted, found)}
 

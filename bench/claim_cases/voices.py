@@ -125,4 +125,14 @@ CLAIMS = (
         "recall@1",
         slack=0.02,
     ),
+    Claim(
+        "tcm_opis_proxies",
+        "Threshold-consistent margins lower OPIS beside proxy anchors too",
+        ("criterion", "tcm"),
+        uneven_speakers,
+        "proxy_anchor",
+        "proxy_anchor, regularizers=[tcm(1.0)]",
+        "opis",
+        "lower",
+    ),
 )
