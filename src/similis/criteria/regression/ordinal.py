@@ -10,6 +10,7 @@ from torch.nn.functional import softplus
 
 from similis.criteria import ops
 from similis.criteria.ranking.ops import known_scores, one_of
+from similis.criteria.softmax.terms import Positives, known_mass
 from similis.registry import Source, register
 from similis.relation import Rows
 
@@ -136,12 +137,14 @@ def distance_targets(
     Returns:
         ``[...]``.
     """
-    _, log_share = _shares(scores, relation, temperature)
-    values = _values(scores)
-    true = (_target(scores, relation) * values).sum(-1, keepdim=True)
-    logits = known_scores(-(values - true).abs() / target_temperature, relation)
-    log_target = logits.log_softmax(-1).masked_fill(~relation.known, 0.0)
-    return ops.total(log_target.exp() * (log_target - log_share), relation.known)
+    scaled = scores / temperature
+    positives = Positives.of(scores, relation, graded=True)
+    true = positives.mean((positives.at % scores.shape[-1]).to(scores.dtype)).unsqueeze(-1)
+    logits = known_scores((_values(scores) - true).abs_().div_(-target_temperature), relation)
+    target = logits.softmax(-1)
+    # only the last two terms depend on the scores
+    entropy = ops.logsumexp_outside(logits, None) - (target * logits).sum(-1)
+    return known_mass(scaled, relation) - (target * scaled).sum(-1) - entropy
 
 
 @register(
