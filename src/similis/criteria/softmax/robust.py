@@ -138,4 +138,4 @@ def harmonic(scores: Tensor, relation: Rows, *, exponent: float = 16.0) -> Tenso
     # Squared distances below this share of the row's mean are rounding of zero; their logarithm has no gradient.
     squares = -scores
     tiny = 1e-12 * squares.detach().mean(-1, keepdim=True).clamp_min(1e-12)
-    return own_terms(torch.maximum(squares, tiny).log() * (-exponent / 2), relation)
+    return own_terms(squares.clamp_min(tiny).log() * (-exponent / 2), relation)
