@@ -17,7 +17,7 @@ from typing import Any
 from claim_cases.claim import Cache, Claim, Trial, judge
 from measure import arguments
 
-SEEDS = 6
+SEEDS = 5
 
 
 def all_claims() -> list[Claim]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -57,6 +58,7 @@ def without_labels(text: str, trial: Trial) -> dict[str, float]:
     return {"accuracy": float(right.mean())}
 
 
+@cache
 def long_tail_views(text: str, trial: Trial) -> dict[str, float]:
     """Views of a long-tailed set (140 images of digit 0 down to 4 of digit 9) in batches of 16."""
     images, labels = digits()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +13,7 @@ from claim_cases.learning import encode, fit, network, shuffled
 from similis.objective import Objective
 
 SOFTMAX = "normalized_softmax(temperature=0.1)"
+ADAPTIVE = "aldr_kl(temperature=0.1), keys=proxies"
 
 
 def _classifier(text: str, trial: Trial, data: Parts, labels: Tensor, steps: int) -> tuple[Objective, nn.Module]:
@@ -27,6 +30,7 @@ def _predicted(objective: Objective, tower: nn.Module, images: Tensor) -> Tensor
     return scores.argmax(1)
 
 
+@cache
 def wrong_labels(text: str, trial: Trial) -> dict[str, float]:
     """40 % of the training labels are wrong, and training is long enough to learn them by heart."""
     data = split_digits(trial.seed)
@@ -44,7 +48,7 @@ def wrong_labels(text: str, trial: Trial) -> dict[str, float]:
 
 def doubt(text: str, trial: Trial) -> dict[str, float]:
     """Mean learnt temperature of the training items whose labels are ``right`` or ``wrong`` (the text)."""
-    gap = wrong_labels("aldr_kl(temperature=0.1), keys=proxies", trial)["temperature gap"]
+    gap = wrong_labels(ADAPTIVE, trial)["temperature gap"]
     return {"temperature above that of right labels": gap if text == "wrong labels" else 0.0}
 
 
@@ -100,7 +104,7 @@ CLAIMS = (
         ("criterion", "aldr_kl"),
         wrong_labels,
         SOFTMAX,
-        "aldr_kl(temperature=0.1), keys=proxies",
+        ADAPTIVE,
         "accuracy",
     ),
     Claim(
