@@ -1,169 +1,20 @@
-"""Relation: what supervision says of the pairs (query i, key j) whose similarity is scored.
-
-A :class:`Relation` is kept in its smallest form — codes whose equality makes a positive, codes whose equality
-leaves a pair out — and :meth:`Relation.rows` makes the dense rows a criterion reads, tile by tile, so that a
-batch of 32,768 never holds an ``[n, n]`` grade matrix.
-"""
+"""Relation, and its constructors: one for each kind of supervision."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from similis.relation.codes import Codes, among_side, any_of, self_codes, transposed
+from similis.relation.rows import Rows
+
 Layout = Literal["matrix", "lists", "list"]
 
 #: The supervisions a criterion may name in ``accepts``.
 SUPERVISIONS = ("pairs", "triplets", "labels", "graded", "scored", "labeled_pairs", "teacher", "hierarchy")
-
-
-@dataclass(frozen=True)
-class Codes:
-    """A rule for pairs: the share of leading levels on which two rows of codes agree.
-
-    Args:
-        rows: ``[n]`` or ``[n, L]`` integers, one row a query; a negative code equals nothing.
-        keys: ``[m]`` or ``[m, L]`` integers, one row a key.
-    """
-
-    rows: Tensor
-    keys: Tensor
-
-    def equal(self, start: int, stop: int) -> Tensor:
-        """``[stop - start, m]`` booleans: equal codes on every level."""
-        rows, keys = self.rows[start:stop], self.keys
-        if rows.dim() == 1:
-            same = rows.unsqueeze(1) == keys
-            return same & (rows >= 0).unsqueeze(1) if bool((rows < 0).any()) else same
-        same = (rows[:, 0].unsqueeze(1) == keys[:, 0]) & (rows[:, 0] >= 0).unsqueeze(1)
-        for level in range(1, rows.shape[1]):
-            same = same & (rows[:, level].unsqueeze(1) == keys[:, level])
-        return same
-
-    def grade(self, start: int, stop: int) -> Tensor:
-        """``[stop - start, m]`` floats in 0..1: shared leading levels over all levels."""
-        if self.rows.dim() == 1:
-            return self.equal(start, stop).float()
-        levels = self.rows.shape[1]
-        shared = torch.zeros(len(self.rows[start:stop]), len(self.keys), device=self.rows.device)
-        for depth in range(1, levels + 1):
-            shared += Codes(self.rows[:, :depth], self.keys[:, :depth]).equal(start, stop)
-        return shared / levels
-
-    def transpose(self) -> Codes:
-        return Codes(self.keys, self.rows)
-
-    def to(self, device: torch.device) -> Codes:
-        return Codes(self.rows.to(device), self.keys.to(device))
-
-
-@dataclass(frozen=True)
-class Diagonal(Codes):
-    """The rule that pairs item i of the rows with item i of the keys: codes 0, 1, 2, … on both sides."""
-
-    def equal(self, start: int, stop: int) -> Tensor:
-        stop = min(stop, len(self.rows))
-        same = torch.zeros(max(0, stop - start), len(self.keys), dtype=torch.bool, device=self.keys.device)
-        same[:, start:].diagonal().fill_(True)
-        return same
-
-    def transpose(self) -> Codes:
-        return Diagonal(self.keys, self.rows)
-
-    def to(self, device: torch.device) -> Codes:
-        return Diagonal(self.rows.to(device), self.keys.to(device))
-
-
-@dataclass
-class Rows:
-    """Dense rows of a relation, as a criterion reads them; every field has the shape ``[..., m]`` of the scores.
-
-    Attributes:
-        given_grade: grades 0..1 (or a teacher's scores), or None where ``same`` says it all.
-        same: True for positives, where the relation is binary.
-        left_out: True where the pair is left out (self, unjudged, suspected false negative), or None for nowhere.
-        weight: weight of each pair, or None for 1.
-        guide: a guide model's similarity of each pair, or None.
-        samples: ``[...]`` index of each row's sample in the data set, or None.
-    """
-
-    given_grade: Tensor | None = None
-    same: Tensor | None = None
-    left_out: Tensor | None = None
-    weight: Tensor | None = None
-    guide: Tensor | None = None
-    samples: Tensor | None = None
-    supervision: str = "graded"
-
-    @cached_property
-    def grade(self) -> Tensor:
-        """``[..., m]`` floats."""
-        if self.given_grade is not None:
-            return self.given_grade
-        assert self.same is not None
-        return self.same.float()
-
-    @cached_property
-    def known(self) -> Tensor:
-        """``[..., m]`` booleans: False = leave this pair out."""
-        if self.left_out is None:
-            reference = self.same if self.same is not None else self.grade
-            return torch.ones_like(reference, dtype=torch.bool)
-        return ~self.left_out
-
-    @cached_property
-    def positive(self) -> Tensor:
-        """``[..., m]`` booleans: known and of a grade above 0."""
-        above = self.same if self.same is not None else self.grade > 0
-        return above if self.left_out is None else above & ~self.left_out
-
-    @cached_property
-    def negative(self) -> Tensor:
-        """``[..., m]`` booleans: known and of grade 0 (or less)."""
-        if self.left_out is None:
-            return ~self.positive
-        return ~(self.positive | self.left_out)
-
-    @cached_property
-    def ordered(self) -> Tensor:
-        """``[..., m]`` booleans: known and graded above the row's lowest known grade, so above some other key."""
-        if self.given_grade is None:
-            return self.positive & self.negative.any(-1, keepdim=True)
-        lowest = self.grade.masked_fill(~self.known, float("inf")).amin(-1, keepdim=True)
-        return self.known & (self.grade > lowest)
-
-    def has(self, kind: str) -> Tensor:
-        """``[...]`` booleans: whether a row has any pair of the kind ``positive``, ``negative``, ``ordered``, ...."""
-        mask: Tensor = getattr(self, kind)
-        # a sum is several times faster than ``any``
-        return mask.sum(-1, dtype=torch.int32) > 0
-
-    def without(self, left_out: Tensor) -> Rows:
-        """The same rows with the pairs of ``left_out`` left out too: how a miner narrows a batch."""
-        if self.left_out is not None:
-            left_out = left_out | self.left_out
-        return replace(self, left_out=left_out)
-
-    def where(self, kept: Tensor) -> Rows:
-        """The same rows with only the pairs of ``kept`` known."""
-        return self.without(~kept)
-
-
-def join(blocks: list[Rows]) -> Rows:
-    """Rows side by side: the keys of every block become the keys of one row."""
-    if len(blocks) == 1:
-        return blocks[0]
-    guides = [b.guide for b in blocks if b.guide is not None]
-    return Rows(
-        given_grade=torch.cat([b.grade for b in blocks], -1),
-        left_out=torch.cat([~b.known for b in blocks], -1),
-        guide=torch.cat(guides, -1) if len(guides) == len(blocks) else None,
-        samples=blocks[0].samples,
-        supervision=blocks[0].supervision,
-    )
 
 
 @dataclass
@@ -259,7 +110,7 @@ class Relation:
         if exclude_self is None:
             exclude_self = keys is None
         keys = queries if keys is None else keys
-        apart = _self_codes(len(queries), len(keys), queries.device) if exclude_self else ()
+        apart = self_codes(len(queries), len(keys), queries.device) if exclude_self else ()
         return cls(Codes(queries, keys), "labels", apart=apart, query_labels=queries, key_labels=keys)
 
     @classmethod
@@ -295,7 +146,7 @@ class Relation:
         keys = queries if keys is None else keys
         distance = torch.cdist(queries.view(len(queries), -1), keys.view(len(keys), -1), p=1)
         span = distance.amax().clamp_min(torch.finfo(distance.dtype).tiny) if scale is None else scale
-        apart = _self_codes(len(queries), len(keys), queries.device) if exclude_self else ()
+        apart = self_codes(len(queries), len(keys), queries.device) if exclude_self else ()
         return cls((1 - distance / span).clamp_min(0), "graded", apart=apart)
 
     @classmethod
@@ -332,11 +183,11 @@ class Relation:
             grade = self.graded_by.grade(start, stop)
         else:
             grade = self.graded_by[start:stop].float()
-        left_out = _any_of(self.unknown, start, stop)
+        left_out = any_of(self.unknown, start, stop)
         if left_out is not None:
             positive = same if same is not None else grade > 0  # type: ignore[operator]
             left_out = left_out & ~positive
-        apart = _any_of(self.apart, start, stop)
+        apart = any_of(self.apart, start, stop)
         if apart is not None:
             left_out = apart if left_out is None else left_out | apart
         guide = None
@@ -358,8 +209,8 @@ class Relation:
         return replace(
             self,
             graded_by=flipped,
-            unknown=tuple(_transposed(u) for u in self.unknown),
-            apart=tuple(_transposed(u) for u in self.apart),
+            unknown=tuple(transposed(u) for u in self.unknown),
+            apart=tuple(transposed(u) for u in self.apart),
             row_weight=None,
             pair_weight=None if self.pair_weight is None else self.pair_weight.mT,
             guide=None if self.guide is None else (self.guide[1], self.guide[0]),
@@ -381,13 +232,13 @@ class Relation:
 
     def _among(self, codes: Tensor | None, n: int, labels: Tensor | None, side: int) -> Relation:
         device = self.graded_by.rows.device if isinstance(self.graded_by, Codes) else self.graded_by.device
-        apart: tuple[Tensor | Codes, ...] = _self_codes(n, n, device)
+        apart: tuple[Tensor | Codes, ...] = self_codes(n, n, device)
         guide = None if self.guide is None else (self.guide[side], self.guide[side])
         if labels is not None:
             return Relation(Codes(labels, labels), "labels", apart=apart, guide=guide, query_labels=labels)
         if codes is not None:
             apart = (*apart, Codes(codes, codes))
-        apart = (*apart, *(_among_side(u, side) for u in self.unknown if isinstance(u, Codes)))
+        apart = (*apart, *(among_side(u, side) for u in self.unknown if isinstance(u, Codes)))
         nothing = torch.arange(n, device=device)
         return Relation(Codes(nothing, torch.full_like(nothing, -1)), self.supervision, apart=apart, guide=guide)
 
@@ -411,25 +262,3 @@ class Relation:
             key_labels=moved(self.key_labels),
             texts=None if self.texts is None else (self.texts[0].to(target), self.texts[1].to(target)),
         )
-
-
-def _self_codes(n: int, m: int, device: torch.device) -> tuple[Codes]:
-    return (Diagonal(torch.arange(n, device=device), torch.arange(m, device=device)),)
-
-
-def _any_of(rules: tuple[Tensor | Codes, ...], start: int, stop: int) -> Tensor | None:
-    """Whether any rule applies, or None where there is no rule."""
-    found: Tensor | None = None
-    for rule in rules:
-        applies = rule.equal(start, stop) if isinstance(rule, Codes) else rule[start:stop]
-        found = applies if found is None else found | applies
-    return found
-
-
-def _transposed(rule: Tensor | Codes) -> Tensor | Codes:
-    return rule.transpose() if isinstance(rule, Codes) else rule.mT
-
-
-def _among_side(rule: Codes, side: int) -> Codes:
-    codes = rule.rows if side == 0 else rule.keys
-    return Codes(codes, codes)

@@ -1,0 +1,87 @@
+"""Rules for pairs, kept as codes: equality makes a positive, or leaves a pair out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Codes:
+    """A rule for pairs: the share of leading levels on which two rows of codes agree.
+
+    Args:
+        rows: ``[n]`` or ``[n, L]`` integers, one row a query; a negative code equals nothing.
+        keys: ``[m]`` or ``[m, L]`` integers, one row a key.
+    """
+
+    rows: Tensor
+    keys: Tensor
+
+    def equal(self, start: int, stop: int) -> Tensor:
+        """``[stop - start, m]`` booleans: equal codes on every level."""
+        rows, keys = self.rows[start:stop], self.keys
+        if rows.dim() == 1:
+            same = rows.unsqueeze(1) == keys
+            return same & (rows >= 0).unsqueeze(1) if bool((rows < 0).any()) else same
+        same = (rows[:, 0].unsqueeze(1) == keys[:, 0]) & (rows[:, 0] >= 0).unsqueeze(1)
+        for level in range(1, rows.shape[1]):
+            same = same & (rows[:, level].unsqueeze(1) == keys[:, level])
+        return same
+
+    def grade(self, start: int, stop: int) -> Tensor:
+        """``[stop - start, m]`` floats in 0..1: shared leading levels over all levels."""
+        if self.rows.dim() == 1:
+            return self.equal(start, stop).float()
+        levels = self.rows.shape[1]
+        shared = torch.zeros(len(self.rows[start:stop]), len(self.keys), device=self.rows.device)
+        for depth in range(1, levels + 1):
+            shared += Codes(self.rows[:, :depth], self.keys[:, :depth]).equal(start, stop)
+        return shared / levels
+
+    def transpose(self) -> Codes:
+        return Codes(self.keys, self.rows)
+
+    def to(self, device: torch.device) -> Codes:
+        return Codes(self.rows.to(device), self.keys.to(device))
+
+
+@dataclass(frozen=True)
+class Diagonal(Codes):
+    """The rule that pairs item i of the rows with item i of the keys: codes 0, 1, 2, … on both sides."""
+
+    def equal(self, start: int, stop: int) -> Tensor:
+        stop = min(stop, len(self.rows))
+        same = torch.zeros(max(0, stop - start), len(self.keys), dtype=torch.bool, device=self.keys.device)
+        same[:, start:].diagonal().fill_(True)
+        return same
+
+    def transpose(self) -> Codes:
+        return Diagonal(self.keys, self.rows)
+
+    def to(self, device: torch.device) -> Codes:
+        return Diagonal(self.rows.to(device), self.keys.to(device))
+
+
+def self_codes(n: int, m: int, device: torch.device) -> tuple[Codes]:
+    return (Diagonal(torch.arange(n, device=device), torch.arange(m, device=device)),)
+
+
+def any_of(rules: tuple[Tensor | Codes, ...], start: int, stop: int) -> Tensor | None:
+    """Whether any rule applies, or None where there is no rule."""
+    found: Tensor | None = None
+    for rule in rules:
+        applies = rule.equal(start, stop) if isinstance(rule, Codes) else rule[start:stop]
+        found = applies if found is None else found | applies
+    return found
+
+
+def transposed(rule: Tensor | Codes) -> Tensor | Codes:
+    return rule.transpose() if isinstance(rule, Codes) else rule.mT
+
+
+def among_side(rule: Codes, side: int) -> Codes:
+    codes = rule.rows if side == 0 else rule.keys
+    return Codes(codes, codes)
