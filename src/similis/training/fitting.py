@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from similis import __version__
 from similis.data.corpora import read_corpus, retrieval
@@ -30,7 +31,7 @@ from similis.training.planning import Plan, plan
 from similis.training.processes import first_process, wait_for_all
 from similis.training.recipe import Recipe
 from similis.training.splitting import split
-from similis.training.static_trainee import new_static, old_static
+from similis.training.static_trainee import StaticTrainee, new_static, old_static
 from similis.training.trainee import Trainee
 
 RECORD = "similis.json"
@@ -60,8 +61,9 @@ def fit(
         output: the model's folder. Checkpoints are kept beside it in ``OUTPUT.checkpoints`` until the run ends.
         dev: held-out data, as ``data``; None: the data's own dev split, or a part split off by hash; False: none.
         corpus: the documents that will be searched, texts or a file of them, where they are known: a static encoder
-            takes its words and their first vectors from them too, and dev queries are searched among them. They
-            bring no supervision. Of a BEIR folder the corpus is read where this is None.
+            takes its words and their first vectors from them and, where the objective is left to the plan, learns
+            from passages of them; dev queries are searched among them. They bring no supervision. Of a BEIR folder
+            the corpus is read where this is None.
         recipe: a :class:`Recipe` or a TOML file; ``settings`` override it.
         resume: continue an interrupted run of the same settings and data.
         max_bad: share of bad rows that stops the run.
@@ -110,7 +112,9 @@ def train(
     known = np.union1d(training.text_codes(), documents)
     loaded = _loaded(given, table, known)
     static = loaded is None or isinstance(loaded, StaticEncoder)
-    plan_ = _with_data_reason(plan(examples.supervision, len(training), given, static=static), source)
+    plan_ = _with_data_reason(
+        plan(examples.supervision, len(training), given, static=static, documents=len(documents)), source
+    )
     loss = objective if isinstance(objective, Objective) else Objective(plan_.objective)
     _check_accepts(loss, examples.supervision, source)
     for reason in plan_.reasons:
@@ -120,7 +124,8 @@ def train(
     loss.prepare(dimension=trainee.dimension, classes=len(examples.classes) or None, rows=len(source))
     judge = None if held is None else dev_set(held, training, trainee.dev_keys, documents)
     checkpoints = None if folder is None else _checkpoints(folder, plan_, source, held, documents, resume)
-    outcome = Loop(trainee, loss, training, plan_.recipe, judge, checkpoints).run()
+    further = _passages(trainee, plan_.recipe, table, documents)
+    outcome = Loop(trainee, loss, training, plan_.recipe, judge, checkpoints, further).run()
     encoder = trainee.encoder()
     if folder is not None and first_process():
         encoder.save(folder)
@@ -236,6 +241,22 @@ def _trainee(
 
     assert isinstance(encoder, SentenceTransformerEncoder)
     return TransformerTrainee(encoder, table.texts, recipe)
+
+
+def _passages(
+    trainee: Trainee, recipe: Recipe, table: TextTable, documents: Integers
+) -> Callable[[int], Tensor] | None:
+    """The loss of the corpus' own passages.
+
+    Raises:
+        UserError: it was asked for, and there is no corpus or no static model.
+    """
+    if not recipe.passages:
+        return None
+    if not isinstance(trainee, StaticTrainee) or not len(documents):
+        raise UserError("passages are learnt by static models, from a corpus: give corpus, or leave passages out")
+    documents = np.unique(documents)
+    return trainee.passages(documents, table.folded[documents], recipe).loss
 
 
 def _checkpoints(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -54,6 +55,7 @@ class Loop:
         recipe: with nothing left open.
         dev: held-out examples, or None.
         checkpoints: where to save, or None for nowhere.
+        further: a loss that each step adds, by the number of the step.
     """
 
     def __init__(
@@ -64,9 +66,11 @@ class Loop:
         recipe: Recipe,
         dev: DevSet | None,
         checkpoints: Checkpoints | None,
+        further: Callable[[int], Tensor] | None = None,
     ) -> None:
         self.trainee, self.objective, self.examples = trainee, objective, examples
         self.recipe, self.dev, self.checkpoints = recipe, dev, checkpoints
+        self.further = further
         self.processes = Processes(recipe)
         for module in (trainee.module, objective):
             module.to(self.processes.device)
@@ -142,6 +146,11 @@ class Loop:
                 self._refuse(rows, f"the loss became {value}")
             if loss.requires_grad:
                 self.processes.backward(loss / len(group))
+        if self.further is not None:
+            with self.processes.autocast():
+                further = self.further(self.position.step)
+            if further.requires_grad:
+                self.processes.backward(further)
         self.processes.sum_gradients(self.trainee)
         for optimizer in self.optimizers:
             self.processes.unscale(optimizer)

@@ -62,7 +62,7 @@ class Plan:
         return {"supervision": self.supervision, "recipe": self.recipe.as_dict(), "reasons": list(self.reasons)}
 
 
-def plan(supervision: str, rows: int, recipe: Recipe | None = None, *, static: bool = True) -> Plan:
+def plan(supervision: str, rows: int, recipe: Recipe | None = None, *, static: bool = True, documents: int = 0) -> Plan:
     """Fill in what a recipe leaves open.
 
     Args:
@@ -70,6 +70,7 @@ def plan(supervision: str, rows: int, recipe: Recipe | None = None, *, static: b
         rows: number of training rows.
         recipe: what was given; None: nothing.
         static: whether the encoder is a static one, which takes larger batches and rates.
+        documents: number of documents in the corpus to be searched, 0 where it is not known.
     """
     recipe = recipe or Recipe()
     chosen: dict[str, Any] = {}
@@ -93,8 +94,16 @@ def plan(supervision: str, rows: int, recipe: Recipe | None = None, *, static: b
     if recipe.base in (None, "static"):
         chosen["dimension"] = recipe.dimension or (512 if rows >= 2000 else 256)
         chosen["vocabulary"] = None if recipe.tokenizer else recipe.vocabulary or 16_000
+    if recipe.passages is None:
+        cloze = static and documents and recipe.objective is None and supervision in ("pairs", "triplets")
+        chosen["passages"] = size if cloze else 0
+        if cloze:
+            reasons.append(
+                f"{size} passages a step: the {documents:,} documents of the corpus teach too, "
+                "a passage cut out of each is to find the rest of it"
+            )
     given = recipe.as_dict()
-    settings = {n: v for n, v in chosen.items() if n not in ("base", "objective", *given) and v is not None}
+    settings = {n: v for n, v in chosen.items() if n not in ("base", "objective", "passages", *given) and v is not None}
     if settings:
         reasons.append(f"for {rows:,} rows: " + ", ".join(f"{name} {value}" for name, value in settings.items()))
     return Plan(recipe.with_settings(chosen), supervision, tuple(reasons))

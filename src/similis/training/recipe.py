@@ -45,6 +45,9 @@ class Recipe:
         eval_steps: optimiser steps between evaluations on dev; None: at the end of epochs, ten times at most.
         save_steps: optimiser steps between checkpoints; None: every half minute and every epoch.
         early_stopping_patience: evaluations without a better dev metric that end the run; 0: never.
+        passages: documents of the corpus of which each step also learns a passage (see
+            :mod:`similis.training.passages`); 0: none; None: as many as rows of a batch, where a static model
+            learns from pairs or triplets, a corpus is given and no objective is.
         dev_share: share of the data held out where no dev data is given; 0: none.
         bf16: bfloat16 mixed precision.
         fp16: float16 mixed precision (needs an accelerator).
@@ -72,6 +75,7 @@ class Recipe:
     eval_steps: int | None = None
     save_steps: int | None = None
     early_stopping_patience: int = 3
+    passages: int | None = None
     dev_share: float = 0.05
     bf16: bool = False
     fp16: bool = False
@@ -91,6 +95,8 @@ class Recipe:
                 raise UserError(f"{name} must be above 0, not {value}")
         if self.gradient_accumulation_steps < 1 or (self.per_device_train_batch_size or 2) < 2:
             raise UserError("per_device_train_batch_size must be at least 2 and gradient_accumulation_steps at least 1")
+        if self.passages is not None and self.passages < 0:
+            raise UserError(f"passages must be at least 0, not {self.passages}")
         if not 0.0 <= self.dev_share <= 0.5:
             raise UserError(f"dev_share must lie between 0 and 0.5, not {self.dev_share}")
         if self.bf16 and self.fp16:

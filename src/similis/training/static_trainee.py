@@ -15,6 +15,7 @@ from similis.encoders.static_module import StaticModule
 from similis.encoders.tokenized import TokenizedTexts, tokenize
 from similis.encoders.tokenizers import tokenizer_from, train_tokenizer
 from similis.training.examples import Integers
+from similis.training.passages import Passages
 from similis.training.recipe import Recipe
 from similis.training.row_adam import RowAdam
 
@@ -48,6 +49,10 @@ class StaticTrainee:
     def embed(self, texts: Sequence[tuple[Integers, bool]]) -> list[Tensor]:
         codes = np.concatenate([part for part, _ in texts])
         return list(self.module.encode(self._tokenized[codes]).split([len(part) for part, _ in texts]))
+
+    def passages(self, documents: Integers, ids: Integers, recipe: Recipe) -> Passages:
+        """The loss of passages of ``documents``, text codes; equal ``ids`` are the same document."""
+        return Passages(self.module, self._tokenized[documents], ids, recipe.passages or 0, recipe.seed)
 
     def optimizers(self, recipe: Recipe) -> list[Optimizer]:
         return [RowAdam(self.module.parameters(), lr=recipe.learning_rate or 0.0, weight_decay=recipe.weight_decay)]
