@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 METRICS = ("nDCG@10", "MRR@10", "Recall@100")
 #: Below this there is too little to train on and too few queries to tell systems apart.
 FEWEST = 300
+#: Enough on dev (nDCG@10 0.460, 0.464, 0.469, 0.472 after each), and about a minute on two cores.
+EPOCHS = 4
 SEARCHES = (
     "split a file name from its extension",
     "run a function again after some seconds",
@@ -175,7 +177,14 @@ def _train(train: Sequence[DocItem], dev: Sequence[DocItem], bodies: Sequence[st
 
     columns = [{"anchor": [i.summary for i in part], "positive": [i.body for i in part]} for part in (train, dev)]
     return train_encoder(
-        columns[0], dev=columns[1], corpus=bodies, base="static", output=folder, seed=seed, resume=False
+        columns[0],
+        dev=columns[1],
+        corpus=bodies,
+        base="static",
+        output=folder,
+        num_train_epochs=EPOCHS,
+        seed=seed,
+        resume=False,
     )
 
 
