@@ -7,6 +7,8 @@ matrix get it without a graph, and their gradient with respect to the scores is 
 
 from __future__ import annotations
 
+import ctypes
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +22,26 @@ from similis.relation import Rows, join
 #: ``(scores [t, m], rows) -> (losses [t], valid [t], terms [t])``: losses zero where not valid; the number of terms
 #: each loss is the mean of, where the reduction weighs rows by it, otherwise None.
 RowLoss = Callable[[Tensor, Rows], tuple[Tensor, Tensor, Tensor | None]]
+
+
+#: Tiles after which the C allocator is asked to give freed blocks back.
+RELEASE_TILES = 64
+
+
+@functools.cache
+def _trim() -> Callable[[int], int] | None:
+    """glibc's ``malloc_trim``, or None elsewhere."""
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError, TypeError):
+        return None
+
+
+def release_memory() -> None:
+    """Give the pages of freed tiles back: glibc keeps them, and their sizes never fit the next tile's exactly."""
+    trim = _trim()
+    if trim is not None:
+        trim(0)
 
 
 @dataclass(frozen=True)
@@ -120,6 +142,8 @@ class _Run:
         return [(start, min(start + self.tile, rows)) for start in range(0, rows, self.tile)]
 
     def _rows(self, start: int, stop: int) -> Totals:
+        if start % (RELEASE_TILES * self.tile) == 0:
+            release_memory()
         with torch.set_grad_enabled(self.wants):
             tiles = [block.tile(start, stop) for block in self.blocks]
             scores = torch.cat([t.scores for t in tiles], -1) if len(tiles) > 1 else tiles[0].scores
