@@ -22,7 +22,8 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
-from measure import Line, arguments, compared, show
+from measure import Line, arguments, bounded, compared, show
+from objectives import run_child
 from spine_demo import demo
 
 DIMENSION, BATCH, EPOCHS = 256, 512, 5
@@ -150,7 +151,24 @@ def static_training(quick: bool) -> Iterator[Line]:
     )
 
 
-CASES: dict[str, Callable[[bool], Iterator[Line]]] = {"static training": static_training, "demo": demo}
+def objective(quick: bool) -> Iterator[Line]:
+    """The first criteria against a plain softmax over the same scores, and a tiled batch of 32,768."""
+    n, large = (256, 1024) if quick else (2048, 32768)
+    for what in ("time", "memory"):
+        for name in ("infonce", "triplet", "cosent", "mse"):
+            for found in run_child("ours", n, what, name):
+                if found["case"] == name:
+                    over = max(found["ours"], 1e-9) / max(found["floor"], 1e-9)
+                    yield bounded(f"objective {what} {name} n={n} over softmax", "x", over, 3.0)
+    for found in run_child("large", large, "memory", ""):
+        yield bounded(f"objective memory {found['case']}", "GB", found["ours"] / 1e9, 2.0)
+
+
+CASES: dict[str, Callable[[bool], Iterator[Line]]] = {
+    "static training": static_training,
+    "demo": demo,
+    "objective": objective,
+}
 
 
 def main() -> None:
