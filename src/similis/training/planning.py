@@ -37,8 +37,6 @@ _OBJECTIVES = {
 }
 _STATIC_STEPS = 600
 _TRANSFORMER_STEPS = 1000
-#: However small the batch of pairs: among few documents a passage finds its own at once and teaches nothing.
-_PASSAGES = 512
 
 
 @dataclass(frozen=True)
@@ -91,20 +89,19 @@ def plan(supervision: str, rows: int, recipe: Recipe | None = None, *, static: b
     size = recipe.per_device_train_batch_size or chosen["per_device_train_batch_size"]
     if recipe.num_train_epochs is None:
         chosen["num_train_epochs"] = _epochs(rows, size, static)
-    if recipe.passages is None:
-        cloze = static and documents and recipe.objective is None and supervision in ("pairs", "triplets")
-        chosen["passages"] = _PASSAGES if cloze else 0
-        if cloze:
-            reasons.append(
-                f"{_PASSAGES} passages a step: the {documents:,} documents of the corpus teach too, "
-                "a passage cut out of each is to find the rest of it"
-            )
     if recipe.learning_rate is None:
-        several = chosen.get("passages", recipe.passages)
-        chosen["learning_rate"] = (0.05 if several else 0.1) if static else 5e-5
+        chosen["learning_rate"] = 0.1 if static else 5e-5
     if recipe.base in (None, "static"):
         chosen["dimension"] = recipe.dimension or (512 if rows >= 2000 else 256)
         chosen["vocabulary"] = None if recipe.tokenizer else recipe.vocabulary or 16_000
+    if recipe.passages is None:
+        cloze = static and documents and recipe.objective is None and supervision in ("pairs", "triplets")
+        chosen["passages"] = size if cloze else 0
+        if cloze:
+            reasons.append(
+                f"{size} passages a step: the {documents:,} documents of the corpus teach too, "
+                "a passage cut out of each is to find the rest of it"
+            )
     given = recipe.as_dict()
     settings = {n: v for n, v in chosen.items() if n not in ("base", "objective", "passages", *given) and v is not None}
     if settings:

@@ -46,8 +46,8 @@ class Recipe:
         save_steps: optimiser steps between checkpoints; None: every half minute and every epoch.
         early_stopping_patience: evaluations without a better dev metric that end the run; 0: never.
         passages: documents of the corpus of which each step also learns a passage (see
-            :mod:`similis.training.passages`); 0: none; None: 512, where a static model learns from pairs or
-            triplets, a corpus is known and no objective is given.
+            :mod:`similis.training.passages`); 0: none; None: as many as rows of a batch, where a static model
+            learns from pairs or triplets, a corpus is given and no objective is.
         dev_share: share of the data held out where no dev data is given; 0: none.
         bf16: bfloat16 mixed precision.
         fp16: float16 mixed precision (needs an accelerator).
