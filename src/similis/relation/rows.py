@@ -70,8 +70,10 @@ class Rows:
     def has(self, kind: str) -> Tensor:
         """``[...]`` booleans: whether a row has any pair of the kind ``positive``, ``negative``, ``ordered``, ...."""
         mask: Tensor = getattr(self, kind)
-        # a sum is several times faster than ``any``
-        return mask.sum(-1, dtype=torch.int32) > 0
+        if not mask.shape[-1]:
+            return mask.any(-1)
+        # the greatest byte is found many times faster than ``any``, and without a copy of the mask as integers
+        return mask.view(torch.uint8).amax(-1).bool()
 
     def without(self, left_out: Tensor) -> Rows:
         """The same rows with the pairs of ``left_out`` left out too: how a miner narrows a batch."""
