@@ -44,7 +44,7 @@ class Docstrings:
 
 def docstrings(folder: Path, quick: bool) -> Docstrings:
     from similis.data import harvest
-    from similis.encoders.tokenizers import train_tokenizer
+    from similis.encoders.static.tokenizers import train_tokenizer
 
     items = harvest.harvest_docstrings(3000 if quick else None, seed=0)
     train, _, test = harvest.split_by_module(items, seed=0)

@@ -76,7 +76,7 @@ def _peer_model(task: Task, base: str) -> Any:
         if not _is_static(base):
             model.max_seq_length = task.length
         return model
-    from similis.encoders.tokenizers import train_tokenizer
+    from similis.encoders.static.tokenizers import train_tokenizer
 
     texts = [text for row in task.rows for text in row if isinstance(text, str)]
     static = StaticEmbedding(train_tokenizer([*texts, *task.corpus], 16_000), embedding_dim=512)

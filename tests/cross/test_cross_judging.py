@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import similis
 from similis.cli.app import app
-from similis.encoders.cross import CrossEncoderScorer
+from similis.encoders.scorers.cross import CrossEncoderScorer
 from similis.errors import UserError
 from similis.indexes import Index, LexicalRetriever
 from similis.indexes.pairs import pair_scores

@@ -12,7 +12,7 @@ from sentence_transformers import CrossEncoder
 from tokenizers import Tokenizer
 
 from similis.encoders import create, load
-from similis.encoders.cross import CrossEncoderScorer
+from similis.encoders.scorers.cross import CrossEncoderScorer
 from similis.errors import UserError
 
 

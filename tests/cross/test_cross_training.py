@@ -19,11 +19,11 @@ from safetensors.torch import load_file
 from similis.errors import UserError
 from similis.similarity.vector import Dot
 from similis.training import train
-from similis.training.checkpoints import Checkpoints
-from similis.training.columns import dataset_of, examples_of
-from similis.training.cross_dev import CandidatesDev, cross_dev_set
-from similis.training.examples import TextTable
-from similis.training.lists import Listed
+from similis.training.rows.columns import dataset_of, examples_of
+from similis.training.rows.examples import TextTable
+from similis.training.rows.lists import Listed
+from similis.training.running.checkpoints import Checkpoints
+from similis.training.running.cross_dev import CandidatesDev, cross_dev_set
 
 SMALL: dict[str, Any] = {"batch_size": 6, "max_steps": 3, "learning_rate": 2e-3, "dev": False}
 

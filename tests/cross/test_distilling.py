@@ -12,11 +12,11 @@ from scipy.linalg import orthogonal_procrustes
 from scipy.special import log_softmax
 
 from similis.encoders import load
-from similis.encoders.cross import CrossEncoderScorer
+from similis.encoders.scorers.cross import CrossEncoderScorer
 from similis.errors import UserError
 from similis.training import train
-from similis.training.columns import dataset_of
-from similis.training.trans_encoder import mutual
+from similis.training.rows.columns import dataset_of
+from similis.training.teachers.trans_encoder import mutual
 
 PAIRS = [(f"{WORDS[i]} {WORDS[i + 1]}", " ".join(WORDS[(i + 3 * j) % 90] for j in range(5))) for i in range(60)]
 SMALL: dict[str, Any] = {"batch_size": 16, "max_steps": 30, "dev": False, "interpolate": False}

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from cross_models import WORDS, tiny_dense
 
-from similis.encoders.cross import CrossEncoderScorer
-from similis.encoders.duo import DuoScorer
+from similis.encoders.scorers.cross import CrossEncoderScorer
+from similis.encoders.scorers.duo import DuoScorer
 from similis.training import fit
 
 

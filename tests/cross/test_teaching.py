@@ -13,13 +13,13 @@ from cross_models import WORDS, tiny_dense
 from numpy.typing import NDArray
 
 from similis.encoders import load
-from similis.encoders.cross import CrossEncoderScorer
+from similis.encoders.scorers.cross import CrossEncoderScorer
 from similis.errors import UserError
-from similis.training.columns import dataset_of, examples_of
-from similis.training.examples import Examples, TextTable
 from similis.training.recipe import Recipe
-from similis.training.taught import Embedded, Matrix, taught
-from similis.training.teaching import Teachers, cache
+from similis.training.rows.columns import dataset_of, examples_of
+from similis.training.rows.examples import Examples, TextTable
+from similis.training.teachers.taught import Embedded, Matrix, taught
+from similis.training.teachers.teaching import Teachers, cache
 
 PAIRS = [(WORDS[i], f"{WORDS[i]} {WORDS[i + 1]} {WORDS[(i * 7) % 80]}") for i in range(24)]
 NOTHING = np.zeros(0, np.int64)

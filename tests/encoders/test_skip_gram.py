@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from similis.encoders import create
-from similis.encoders.skip_gram import _pairs, kept_with, sgns_loss, skip_gram
-from similis.encoders.static_init import initial_weights
-from similis.encoders.tokenized import TokenizedTexts
+from similis.encoders.static.init import initial_weights
+from similis.encoders.static.skip_gram import _pairs, kept_with, sgns_loss, skip_gram
+from similis.encoders.static.tokenized import TokenizedTexts
 from similis.errors import UserError
 
 

@@ -107,7 +107,7 @@ def test_remembered_words_change_no_vector(encoder: StaticEncoder, monkeypatch: 
     assert not encoder._memories  # few texts, many threads: the tokenizer itself
     assert (encoder.encode(texts, threads=1) == expected).all()
     assert encoder._memories
-    monkeypatch.setattr("similis.encoders.static._WORDS", 30)  # fewer than there are: remembering begins anew
+    monkeypatch.setattr("similis.encoders.static.encoder._WORDS", 30)  # fewer than there are: remembering begins anew
     for _ in range(2):
         assert (encoder.encode(texts, threads=1) == expected).all()
         assert not encoder._memories

@@ -8,9 +8,9 @@ import scipy.sparse
 import torch
 
 from similis.encoders import StaticModule, TokenizedTexts, initial_weights
-from similis.encoders.static_init import inverse_document_frequency, right_singular
+from similis.encoders.static.init import inverse_document_frequency, right_singular
 from similis.errors import UserError
-from similis.training.row_adam import RowAdam, clip_gradient
+from similis.training.trainees.row_adam import RowAdam, clip_gradient
 
 
 def random_texts(seed: int, texts: int = 40, vocabulary: int = 30) -> TokenizedTexts:
@@ -52,7 +52,7 @@ def test_gradient_holds_the_rows_of_the_batch_alone_and_adds_up_over_passes() ->
 
 
 def test_turning_the_batch_round_in_torch_gives_the_same_as_in_scipy() -> None:
-    from similis.encoders.static_module import _by_token_scipy, _by_token_torch
+    from similis.encoders.static.module import _by_token_scipy, _by_token_torch
 
     texts = random_texts(3)
     ids, offsets = torch.from_numpy(texts.ids).long(), torch.from_numpy(texts.offsets)

@@ -80,7 +80,7 @@ import sys
 from pathlib import Path
 from similis.api import encode_file
 from similis.encoders import streaming
-from similis.encoders.static import StaticEncoder
+from similis.encoders.static.encoder import StaticEncoder
 
 streaming.SECONDS = 0.0
 encode, seen = StaticEncoder._encode, 0

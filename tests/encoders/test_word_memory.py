@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from similis.encoders.tokenizers import train_tokenizer
-from similis.encoders.word_memory import WordMemory, cuts_words_apart
+from similis.encoders.static.tokenizers import train_tokenizer
+from similis.encoders.static.word_memory import WordMemory, cuts_words_apart
 
 CORPUS = [
     "The quick brown fox jumps over the lazy dog; the dog (a good one) sleeps.",

@@ -20,7 +20,7 @@ from similis.indexes import pair_scores
 from similis.objective import Objective
 from similis.similarity import build
 from similis.training import train
-from similis.training.checkpoints import Checkpoints
+from similis.training.running.checkpoints import Checkpoints
 
 SMALL: dict[str, Any] = {"batch_size": 8, "max_steps": 6, "learning_rate": 1e-3, "dev": False}
 FAMILIES = ("sparse", "multi_vector(dimension=16)")

@@ -16,7 +16,7 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sparse_encoder.modules import SparseAutoEncoder, SpladePooling
 
 from similis.encoders import MultiVectorLibraryEncoder, SparseLibraryEncoder, create, load
-from similis.encoders.creating_families import idf
+from similis.encoders.library.creating import idf
 from similis.errors import UserError
 
 TEXTS = [*texts(20), "", "bal " * 40]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from similis.training.averaging import SHARES, best_between, between
+from similis.training.running.averaging import SHARES, best_between, between
 
 
 def test_weights_between_are_the_straight_line() -> None:

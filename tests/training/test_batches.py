@@ -8,8 +8,8 @@ import torch
 
 from similis.data.dataset import Dataset
 from similis.errors import UserError
-from similis.training.columns import dataset_of, examples_of
-from similis.training.examples import Batch, Examples, TextTable, fold
+from similis.training.rows.columns import dataset_of, examples_of
+from similis.training.rows.examples import Batch, Examples, TextTable, fold
 
 
 def examples(data: object) -> Examples:

@@ -16,11 +16,11 @@ from similis.encoders import load
 from similis.errors import UserError
 from similis.objective import Objective
 from similis.training import Recipe, fit, train
-from similis.training.columns import dataset_of, examples_of
-from similis.training.dev import PairsDev, RetrievalDev
-from similis.training.examples import TextTable
-from similis.training.loop import Loop
-from similis.training.splitting import same_side, split
+from similis.training.rows.columns import dataset_of, examples_of
+from similis.training.rows.examples import TextTable
+from similis.training.rows.splitting import same_side, split
+from similis.training.running.dev import PairsDev, RetrievalDev
+from similis.training.running.loop import Loop
 
 SMALL: dict[str, Any] = {"dimension": 16, "epochs": 4, "batch_size": 16}
 

@@ -12,8 +12,8 @@ from similis.errors import UserError
 from similis.registry import entries
 from similis.similarity import build
 from similis.training import Interrupted, train
-from similis.training.examples import Examples, TextTable
 from similis.training.negatives import Searching, negatives
+from similis.training.rows.examples import Examples, TextTable
 
 ROWS = [
     ("red fruit", "apple is a red fruit"),
@@ -117,7 +117,7 @@ def test_a_run_with_searched_negatives_resumes_exactly(tmp_path: Path, monkeypat
         "corpus": DOCUMENTS,
     }
     whole = train(ROWS, output=tmp_path / "whole", **settings).encoder.encode(["red fruit"])
-    from similis.training.loop import Loop
+    from similis.training.running.loop import Loop
 
     step, steps = Loop._step, 0
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from training_rows import pairs
 
-from similis.encoders.static_module import StaticModule
-from similis.encoders.tokenized import TokenizedTexts
+from similis.encoders.static.module import StaticModule
+from similis.encoders.static.tokenized import TokenizedTexts
 from similis.errors import UserError
 from similis.training import Recipe, plan, train
-from similis.training.passages import LONGEST, SHORTEST, Passages, cut_out
-from similis.training.row_adam import RowAdam
+from similis.training.rows.passages import LONGEST, SHORTEST, Passages, cut_out
+from similis.training.trainees.row_adam import RowAdam
 
 
 def documents(lengths: list[int], vocabulary: int = 50) -> TokenizedTexts:

@@ -18,7 +18,7 @@ from similis import load
 from similis.errors import UserError
 from similis.registry import entries
 from similis.training import train
-from similis.training.peft import adapt
+from similis.training.trainees.peft import adapt
 
 SMALL: dict[str, Any] = {"batch_size": 8, "max_steps": 5, "dev": False}
 TEXTS = ["bal bel", "dan din don dus"]
@@ -63,7 +63,7 @@ def test_adapters_are_saved_as_adapters_and_loaded_elsewhere(tiny: Path, tmp_pat
 
 
 def test_a_run_with_adapters_resumes_exactly(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from similis.training.loop import Loop
+    from similis.training.running.loop import Loop
 
     settings = {**SMALL, "peft": "lora", "save_steps": 1}
     whole = train(pairs(40), base=tiny, output=tmp_path / "whole", **settings).encoder.encode(TEXTS)

@@ -14,7 +14,7 @@ from similis.errors import UserError
 from similis.objective import Objective
 from similis.registry import bind
 from similis.training import Recipe, plan
-from similis.training.schedule import factor
+from similis.training.running.schedule import factor
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from training_rows import SCRIPT, pairs
 
 from similis.errors import UserError
 from similis.training import train
-from similis.training.checkpoints import Checkpoints
+from similis.training.running.checkpoints import Checkpoints
 
 
 def start(output: Path, *, save: int = 2, pause: float = 0.0) -> subprocess.Popen[str]:

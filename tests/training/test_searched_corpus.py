@@ -65,7 +65,7 @@ def test_a_corpus_may_be_a_file(tmp_path: Path) -> None:
 def test_an_unfinished_run_is_not_continued_with_another_corpus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from similis.training.checkpoints import Checkpoints
+    from similis.training.running.checkpoints import Checkpoints
 
     corpus = [document for _, document in pairs(30, seed=9)]
 

@@ -12,8 +12,8 @@ import pytest
 from similis.errors import UserError
 from similis.objective import Objective
 from similis.training import train
-from similis.training.examples import Examples, TextTable
-from similis.training.mixing import Part, mixed
+from similis.training.rows.examples import Examples, TextTable
+from similis.training.running.mixing import Part, mixed
 
 PAIRS = [{"anchor": f"question {i} of {i % 7}", "positive": f"answer {i} to {i % 7}"} for i in range(60)]
 SCORED = [{"sentence1": f"a {i}", "sentence2": f"b {i % 5}", "score": (i % 5) / 4} for i in range(24)]
@@ -80,7 +80,7 @@ def test_a_batch_has_rows_of_one_set_and_its_own_objective(
 def test_a_run_over_several_sets_resumes_exactly(
     files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from similis.training.loop import Loop
+    from similis.training.running.loop import Loop
 
     settings = {"epochs": 2, "batch_size": 8, "dimension": 8, "dev": False, "mixing": 0.5}
     whole = train(files, output=tmp_path / "whole", **settings).encoder.encode(["question 3 of 3"])

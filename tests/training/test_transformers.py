@@ -17,7 +17,7 @@ from sentence_transformers import SentenceTransformer
 from training_rows import labelled, pairs
 
 from similis.training import train
-from similis.training.checkpoints import Checkpoints
+from similis.training.running.checkpoints import Checkpoints
 
 SMALL: dict[str, Any] = {"batch_size": 8, "max_steps": 6, "learning_rate": 1e-3, "dev": False}
 

@@ -13,13 +13,13 @@ from training_rows import pairs
 
 from similis.data.dataset import Dataset
 from similis.encoders import load
-from similis.encoders.transformer import SentenceTransformerEncoder
+from similis.encoders.library.dense import SentenceTransformerEncoder
 from similis.errors import UserError
 from similis.registry import entries
 from similis.training import Recipe, plan, sets, train
-from similis.training.columns import dataset_of
-from similis.training.transformer_trainee import TransformerTrainee
-from similis.training.unlabeled import chosen_pairs, cloze, leading, pairs_of, same, spans, views
+from similis.training.rows.columns import dataset_of
+from similis.training.rows.unlabeled import chosen_pairs, cloze, leading, pairs_of, same, spans, views
+from similis.training.trainees.transformer import TransformerTrainee
 
 TEXT = "Cats sleep a lot. They dream of mice! Do mice dream of cats?\nNobody knows."
 SENTENCES = ["Cats sleep a lot.", "They dream of mice!", "Do mice dream of cats?", "Nobody knows."]

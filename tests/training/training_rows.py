@@ -8,7 +8,8 @@ SCRIPT = """
 import sys, time
 sys.path.insert(0, {folder!r})
 from training_rows import pairs
-from similis.training import train, checkpoints
+from similis.training import train
+from similis.training.running import checkpoints
 real = checkpoints.Checkpoints.save
 def slow_save(self, *given):
     found = real(self, *given)

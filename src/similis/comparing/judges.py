@@ -17,8 +17,8 @@ from similis.evaluation import evaluate_labels, evaluate_run, evaluate_scores
 from similis.indexes.pairs import pair_scores, retriever_of
 from similis.indexes.reduction import reduction
 from similis.metrics.parsing import parse_all
-from similis.training.columns import examples_of
-from similis.training.examples import TextTable
+from similis.training.rows.columns import examples_of
+from similis.training.rows.examples import TextTable
 
 #: Measures by kind of judge; systems are compared by the first.
 USUAL: dict[str, tuple[str, ...]] = {

@@ -14,10 +14,10 @@ from similis.data.dataset import Dataset, read
 from similis.data.leakage import Leakage, leakage
 from similis.data.locate import locate
 from similis.errors import UserError
-from similis.training.columns import dataset_of, examples_of
-from similis.training.examples import TextTable
-from similis.training.splitting import split
-from similis.training.unlabeled import pairs_of
+from similis.training.rows.columns import dataset_of, examples_of
+from similis.training.rows.examples import TextTable
+from similis.training.rows.splitting import split
+from similis.training.rows.unlabeled import pairs_of
 
 #: Shares held out by hash where the data bring no split of their own.
 TEST_SHARE, DEV_SHARE = 0.2, 0.1

@@ -13,14 +13,14 @@ from similis.comparing.candidates import Candidate
 from similis.comparing.material import Material
 from similis.comparing.running import digest, searched_by, slug
 from similis.encoders.creating import create
-from similis.encoders.static import StaticEncoder
+from similis.encoders.static.encoder import StaticEncoder
 from similis.errors import UserError
 from similis.progress import note
-from similis.training.columns import examples_of
-from similis.training.examples import TextTable
 from similis.training.planning import Plan, plan
 from similis.training.recipe import Recipe
-from similis.training.static_trainee import new_static
+from similis.training.rows.columns import examples_of
+from similis.training.rows.examples import TextTable
+from similis.training.trainees.static import new_static
 
 
 def plan_of(material: Material, settings: dict[str, Any], base: str) -> Plan:

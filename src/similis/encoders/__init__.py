@@ -1,11 +1,9 @@
 """Encoders: texts to vectors.
 
-``load`` opens a model in sentence-transformers format, ``create`` makes one to train. Static encoders run on
-NumPy and tokenizers alone (``static``, read and written by ``static_format``); their tokenizer and first
-vectors come from the corpus (``tokenizers``, ``tokenized``, ``static_init``), and ``static_module`` trains
-them in torch. Everything else goes through sentence-transformers (``library``): dense models (``transformer``),
-learned-sparse ones (``sparse``) and multi-vector ones (``multi_vector``); ``creating_families`` makes new ones.
-Cross-encoders (``cross``) score pairs of texts instead; ``duo`` compares two documents with one.
+``load`` opens a model in sentence-transformers format, ``create`` makes one to train. Static encoders (``static``) run
+on NumPy and tokenizers alone; everything else goes through sentence-transformers (``library``): dense, learned-sparse
+and multi-vector models. Models that read texts together (``scorers``) score pairs of texts instead. ``streaming``
+encodes files of any size, ``fast`` in bfloat16; ``precomputed`` vectors stand in for an encoder.
 
 Imports nothing of similis but the base and the similarities; any layer below the nouns may import it.
 """
@@ -18,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from similis.encoders.base import Encoder
     from similis.encoders.creating import create, distil
-    from similis.encoders.cross import CrossEncoderScorer
-    from similis.encoders.duo import DuoScorer
+    from similis.encoders.library.dense import SentenceTransformerEncoder
+    from similis.encoders.library.multi_vector import MultiVectorLibraryEncoder
+    from similis.encoders.library.sparse import SparseLibraryEncoder
+    from similis.encoders.library.truncation import Truncation
     from similis.encoders.loading import load
-    from similis.encoders.multi_vector import MultiVectorLibraryEncoder
-    from similis.encoders.sparse import SparseLibraryEncoder
-    from similis.encoders.static import StaticEncoder
-    from similis.encoders.static_init import initial_weights
-    from similis.encoders.static_module import StaticModule
-    from similis.encoders.tokenized import TokenizedTexts, tokenize, tokenize_cached
-    from similis.encoders.tokenizers import tokenizer_from, train_tokenizer
-    from similis.encoders.transformer import SentenceTransformerEncoder
-    from similis.encoders.truncation import Truncation
+    from similis.encoders.scorers.cross import CrossEncoderScorer
+    from similis.encoders.scorers.duo import DuoScorer
+    from similis.encoders.static.encoder import StaticEncoder
+    from similis.encoders.static.init import initial_weights
+    from similis.encoders.static.module import StaticModule
+    from similis.encoders.static.tokenized import TokenizedTexts, tokenize, tokenize_cached
+    from similis.encoders.static.tokenizers import tokenizer_from, train_tokenizer
 
 __all__ = [
     "CrossEncoderScorer",
@@ -53,24 +51,24 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CrossEncoderScorer": "cross",
-    "DuoScorer": "duo",
+    "CrossEncoderScorer": "scorers.cross",
+    "DuoScorer": "scorers.duo",
     "Encoder": "base",
-    "MultiVectorLibraryEncoder": "multi_vector",
-    "SentenceTransformerEncoder": "transformer",
-    "SparseLibraryEncoder": "sparse",
-    "StaticEncoder": "static",
-    "StaticModule": "static_module",
-    "TokenizedTexts": "tokenized",
-    "Truncation": "truncation",
+    "MultiVectorLibraryEncoder": "library.multi_vector",
+    "SentenceTransformerEncoder": "library.dense",
+    "SparseLibraryEncoder": "library.sparse",
+    "StaticEncoder": "static.encoder",
+    "StaticModule": "static.module",
+    "TokenizedTexts": "static.tokenized",
+    "Truncation": "library.truncation",
     "create": "creating",
     "distil": "creating",
-    "initial_weights": "static_init",
+    "initial_weights": "static.init",
     "load": "loading",
-    "tokenize": "tokenized",
-    "tokenize_cached": "tokenized",
-    "tokenizer_from": "tokenizers",
-    "train_tokenizer": "tokenizers",
+    "tokenize": "static.tokenized",
+    "tokenize_cached": "static.tokenized",
+    "tokenizer_from": "static.tokenizers",
+    "train_tokenizer": "static.tokenizers",
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast, runtime_che
 import numpy as np
 from numpy.typing import NDArray
 
-from similis.encoders.truncation import Truncation
+from similis.encoders.library.truncation import Truncation
 from similis.errors import UserError, did_you_mean
 
 Vectors: TypeAlias = NDArray[np.float32]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from similis.encoders.base import Encoder, Vectors
-from similis.encoders.static import StaticEncoder
+from similis.encoders.static.encoder import StaticEncoder
 from similis.errors import UserError
 from similis.text import parse_call
 
@@ -35,15 +35,15 @@ def create(
         base: ``static``: tokenizer and token vectors from the corpus; ``static:PATH``: tokenizer and token
             vectors from the transformer at PATH (:func:`distil`); ``sparse:PATH`` and ``multi_vector:PATH``: a new
             model of the family from the transformer at PATH, with options as in ``sparse(queries=idf):PATH`` (see
-            :mod:`similis.encoders.creating_families`); ``cross:PATH``: a new cross-encoder from it (see
-            :class:`~similis.encoders.cross.CrossEncoderScorer`); anything else: a folder or hub name, loaded.
+            :mod:`similis.encoders.library.creating`); ``cross:PATH``: a new cross-encoder from it (see
+            :class:`~similis.encoders.scorers.cross.CrossEncoderScorer`); anything else: a folder or hub name, loaded.
         dimension: coordinates of a new static encoder's vectors; None: 256, or a transformer's own where fewer.
         corpus_texts: the texts a static encoder learns its words from; needed for ``static``. A new sparse model
             takes the rarity of words and its first sparsity from them.
         seed: of the initial vectors.
         vocab_size: most tokens of a new tokenizer.
-        tokenizer: kind of tokenizer, see :func:`similis.encoders.tokenizers.train_tokenizer`.
-        initialisation: see :func:`similis.encoders.static_init.initial_weights`.
+        tokenizer: kind of tokenizer, see :func:`similis.encoders.static.tokenizers.train_tokenizer`.
+        initialisation: see :func:`similis.encoders.static.init.initial_weights`.
         similarity_name: what a new static encoder states; ``cosine`` ends in a normalisation.
 
     Raises:
@@ -55,21 +55,21 @@ def create(
     if name.startswith("static:"):
         return distil(name.removeprefix("static:"), dimension, corpus_texts, similarity_name=similarity_name)
     if name.startswith("cross:"):
-        from similis.encoders.cross import CrossEncoderScorer
+        from similis.encoders.scorers.cross import CrossEncoderScorer
 
         return cast(Encoder, CrossEncoderScorer.new(name.removeprefix("cross:"), seed))
     made = _FAMILY.fullmatch(name)
     if made:
-        from similis.encoders.creating_families import from_text
+        from similis.encoders.library.creating import from_text
 
         return cast(Encoder, from_text(made["family"], parse_call(made["call"]), made["path"], corpus_texts, seed))
     if name != "static":
         return cast(Encoder, load(base))
     if corpus_texts is None:
         raise UserError("a new static encoder learns its words from texts; give corpus_texts")
-    from similis.encoders.static_init import initial_weights
-    from similis.encoders.tokenized import tokenize
-    from similis.encoders.tokenizers import train_tokenizer
+    from similis.encoders.static.init import initial_weights
+    from similis.encoders.static.tokenized import tokenize
+    from similis.encoders.static.tokenizers import train_tokenizer
 
     texts = list(corpus_texts)
     trained = train_tokenizer(texts, vocab_size, kind=tokenizer)
@@ -105,10 +105,10 @@ def distil(
     """
     from tokenizers import Tokenizer
 
-    from similis.encoders.library import input_embeddings
+    from similis.encoders.library.dense import SentenceTransformerEncoder
+    from similis.encoders.library.encoder import input_embeddings
     from similis.encoders.loading import load
-    from similis.encoders.tokenized import tokenize
-    from similis.encoders.transformer import SentenceTransformerEncoder
+    from similis.encoders.static.tokenized import tokenize
 
     source = load(model)
     if not isinstance(source, SentenceTransformerEncoder):

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from similis.encoders.base import Vectors, unit_rows
-from similis.encoders.library import EncoderModule
-from similis.encoders.transformer import SentenceTransformerEncoder
+from similis.encoders.library.dense import SentenceTransformerEncoder
+from similis.encoders.library.encoder import EncoderModule
 from similis.errors import UserError, did_you_mean
 
 #: What may be asked for; see :func:`fast`.

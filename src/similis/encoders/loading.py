@@ -8,7 +8,7 @@ from typing import Any
 
 from similis.encoders.base import OWN_SETTING, stated_similarity
 from similis.encoders.folder import check_files, family_of, missing, read_modules, read_settings
-from similis.encoders.static_format import is_static, read
+from similis.encoders.static.format import is_static, read
 from similis.errors import UserError
 from similis.progress import note
 
@@ -25,7 +25,7 @@ def load(path_or_name: str | Path) -> Any:
 
     Returns:
         The encoder of the folder's family (its ``family``), an :class:`~similis.encoders.base.Encoder`; of a
-        cross-encoder, which reads pairs, a :class:`~similis.encoders.cross.CrossEncoderScorer`.
+        cross-encoder, which reads pairs, a :class:`~similis.encoders.scorers.cross.CrossEncoderScorer`.
 
     Raises:
         UserError: there is no such model; a part of it is missing, damaged or lies outside its folder; or it
@@ -52,21 +52,21 @@ def load(path_or_name: str | Path) -> Any:
 def _opened(folder: Path, family: str) -> Any:
     """A checked folder through sentence-transformers."""
     if family == "cross":
-        from similis.encoders.cross import CrossEncoderScorer
+        from similis.encoders.scorers.cross import CrossEncoderScorer
 
         return CrossEncoderScorer.open(folder)
     if family == "sparse":
-        from similis.encoders.sparse import SparseLibraryEncoder
+        from similis.encoders.library.sparse import SparseLibraryEncoder
 
         return SparseLibraryEncoder.open(folder)
     if family == "multi_vector":
-        from similis.encoders.multi_vector import MultiVectorLibraryEncoder
+        from similis.encoders.library.multi_vector import MultiVectorLibraryEncoder
 
         return MultiVectorLibraryEncoder.open(folder)
     from sentence_transformers import SentenceTransformer
 
-    from similis.encoders.library import open_model
-    from similis.encoders.transformer import SentenceTransformerEncoder
+    from similis.encoders.library.dense import SentenceTransformerEncoder
+    from similis.encoders.library.encoder import open_model
 
     encoder = SentenceTransformerEncoder(open_model(folder, SentenceTransformer))
     encoder.similarity_name = stated_similarity({"similarity_fn_name": encoder.similarity_name} | _own(folder))

@@ -30,7 +30,7 @@ def pair_scores(encoder: Any, first: Sequence[str], second: Sequence[str]) -> ND
         left, right = encoder.encode(list(first)), encoder.encode(list(second))
     if family == "sparse":
         if encoder.similarity_name == "cosine":
-            from similis.encoders.sparse import unit
+            from similis.encoders.library.sparse import unit
 
             left, right = unit(left), unit(right)
         return np.asarray(left.multiply(right).sum(axis=1), np.float32)[:, 0]

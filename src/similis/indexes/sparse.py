@@ -106,6 +106,6 @@ class SparseRetriever(RankerSearch):
 
 
 def _unit(vectors: csr_matrix) -> csr_matrix:
-    from similis.encoders.sparse import unit
+    from similis.encoders.library.sparse import unit
 
     return unit(vectors)

@@ -1,11 +1,9 @@
 """Training: from examples to a trained encoder. May import the nouns, the learn layer, sampling and data.
 
-``fitting`` is the whole way to a ``fitted`` encoder, ``planning`` chooses what a ``recipe`` leaves open; ``columns``
-and ``examples`` turn rows into batches with their relation, ``splitting`` and ``dev`` hold out and judge, ``loop``
-steps, ``checkpoints`` save and resume; a ``trainee`` is what the loop trains: ``static_trainee``,
-``transformer_trainee``, ``cross_trainee``. Models that read pairs learn from ``lists`` and are judged by ``cross_dev``;
-what a teacher says is asked by ``teaching`` and learnt as ``taught``; ``trans_encoder`` has both forms of a transformer
-teach each other. ``unlabeled`` makes pairs of texts alone, ``pretraining`` prepares a transformer on them.
+``fitting`` is the whole way to a ``fitted`` encoder: ``planning`` chooses what a ``recipe`` leaves open, ``sets`` makes
+the parts of a run and its dev set of data; what is learnt from is in ``rows``, what is trained in ``trainees``, the
+loop in ``running``. ``negatives`` searches for hard ones, ``teachers`` say what pairs are worth, ``pretraining``
+prepares a transformer on texts alone.
 """
 
 from __future__ import annotations
@@ -19,18 +17,18 @@ if TYPE_CHECKING:
     from similis.training.planning import Plan, plan
     from similis.training.pretraining import pretrain
     from similis.training.recipe import Recipe
-    from similis.training.teaching import Teachers
-    from similis.training.trans_encoder import mutual
-    from similis.training.watch import Interrupted
+    from similis.training.running.watch import Interrupted
+    from similis.training.teachers.teaching import Teachers
+    from similis.training.teachers.trans_encoder import mutual
 
 _HOMES = {
     "Fitted": "fitted",
-    "Interrupted": "watch",
+    "Interrupted": "running.watch",
     "Plan": "planning",
     "Recipe": "recipe",
-    "Teachers": "teaching",
+    "Teachers": "teachers.teaching",
     "fit": "fitting",
-    "mutual": "trans_encoder",
+    "mutual": "teachers.trans_encoder",
     "plan": "planning",
     "pretrain": "pretraining",
     "train": "fitting",

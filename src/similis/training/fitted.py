@@ -10,8 +10,8 @@ from typing import Any
 
 from similis import __version__
 from similis.encoders.base import Encoder
-from similis.training.loop import Outcome
 from similis.training.planning import Plan
+from similis.training.running.loop import Outcome
 
 
 @dataclass(frozen=True)

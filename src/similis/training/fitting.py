@@ -16,21 +16,21 @@ from similis.data.corpora import read_corpus, retrieval
 from similis.data.dataset import Dataset
 from similis.encoders.base import SIMILARITIES, Encoder, TextEncoder
 from similis.encoders.creating import create
-from similis.encoders.static import StaticEncoder
+from similis.encoders.static.encoder import StaticEncoder
 from similis.errors import UserError
 from similis.files import write_json
 from similis.objective import Objective
 from similis.progress import note
 from similis.registry import find
-from similis.training.checkpoints import Checkpoints
-from similis.training.examples import Examples, Integers, TextTable
-from similis.training.families import FAMILY_SIMILARITIES, family_similarity
 from similis.training.fitted import Fitted
-from similis.training.loop import Loop
 from similis.training.negatives import Searching, negatives
 from similis.training.planning import Plan
-from similis.training.processes import first_process, wait_for_all
 from similis.training.recipe import Recipe
+from similis.training.rows.examples import Examples, Integers, TextTable
+from similis.training.rows.unlabeled import whole_texts
+from similis.training.running.checkpoints import Checkpoints
+from similis.training.running.loop import Loop
+from similis.training.running.processes import first_process, wait_for_all
 from similis.training.sets import (
     Learnt,
     dev_of,
@@ -46,9 +46,9 @@ from similis.training.sets import (
     static_base,
     taught_sets,
 )
-from similis.training.static_trainee import StaticTrainee, new_static, old_static
-from similis.training.trainee import Trainee
-from similis.training.unlabeled import whole_texts
+from similis.training.trainees.base import Trainee
+from similis.training.trainees.families import FAMILY_SIMILARITIES, family_similarity
+from similis.training.trainees.static import StaticTrainee, new_static, old_static
 
 RECORD = "similis.json"
 
@@ -84,8 +84,8 @@ def fit(
             from passages of them; dev queries are searched among them. They bring no supervision. Of a BEIR folder
             the corpus is read where this is None.
         teacher: a model, a model folder or name, or a list of them, whose scores are learnt instead of the data's own
-            supervision (see :mod:`similis.training.taught`): of every pair in a batch where it embeds texts, else of
-            each row's positive and negatives.
+            supervision (see :mod:`similis.training.teachers.taught`): of every pair in a batch where it embeds texts,
+            else of each row's positive and negatives.
         recipe: a :class:`Recipe` or a TOML file; ``settings`` override it.
         resume: continue an interrupted run of the same settings and data.
         max_bad: share of bad rows that stops the run.
@@ -244,7 +244,7 @@ def _trainee(
     encoder: Encoder | None, recipe: Recipe, table: TextTable, known: Integers, objective: Objective
 ) -> Trainee:
     if getattr(encoder, "family", None) == "cross":
-        from similis.training.cross_trainee import CrossTrainee
+        from similis.training.trainees.cross import CrossTrainee
 
         return CrossTrainee(cast(Any, encoder), table.texts, recipe, objective)
     similarity = _searched_by(objective, encoder)
@@ -256,8 +256,8 @@ def _trainee(
     encoder.similarity_name = similarity
     if isinstance(encoder, StaticEncoder):
         return old_static(encoder, table.texts, recipe)
-    from similis.encoders.library import LibraryEncoder
-    from similis.training.transformer_trainee import TransformerTrainee
+    from similis.encoders.library.encoder import LibraryEncoder
+    from similis.training.trainees.transformer import TransformerTrainee
 
     assert isinstance(encoder, LibraryEncoder)
     return TransformerTrainee(encoder, table.texts, recipe)

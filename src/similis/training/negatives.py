@@ -17,8 +17,8 @@ from similis.errors import UserError
 from similis.progress import note
 from similis.registry import Source, bind, register
 from similis.similarity import Similarity
-from similis.training.dev import Embed
-from similis.training.examples import Examples, Integers
+from similis.training.rows.examples import Examples, Integers
+from similis.training.running.dev import Embed
 
 _BLOCK = 1 << 23  # scores held at once
 

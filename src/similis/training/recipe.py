@@ -32,7 +32,7 @@ class Recipe:
         vocabulary: most tokens of a new static model's vocabulary.
         tokenizer: a model folder or ``tokenizer.json`` whose tokenizer a new static model takes; None: its own.
         initialisation: of a new static model's vectors, ``lsa``, ``skip_gram`` or ``random``; None: by the size of the
-            corpus (see :mod:`similis.encoders.static_init`).
+            corpus (see :mod:`similis.encoders.static.init`).
         max_seq_length: tokens read of each text; None: what the model reads.
         num_train_epochs: passes over the data; 1.5 is one and a half.
         max_steps: optimiser steps that end the run; -1: as the epochs say.
@@ -49,21 +49,21 @@ class Recipe:
         save_steps: optimiser steps between checkpoints; None: every half minute and every epoch.
         early_stopping_patience: evaluations without a better dev metric that end the run; 0: never.
         peft: text of a way to train few of a transformer's parameters, such as ``lora(rank=8)`` (see
-            :mod:`similis.training.peft`); None: all of them.
+            :mod:`similis.training.trainees.peft`); None: all of them.
         interpolate: at the end, try weights between the base's and the trained ones on dev and keep the best (see
-            :mod:`similis.training.averaging`); None: where a trained model is the base.
+            :mod:`similis.training.running.averaging`); None: where a trained model is the base.
         passages: documents of the corpus of which each step also learns a passage (see
-            :mod:`similis.training.passages`); 0: none; None: as many as rows of a batch, where a static model
+            :mod:`similis.training.rows.passages`); 0: none; None: as many as rows of a batch, where a static model
             learns from pairs or triplets, a corpus is given and no objective is.
         pairs: text of what pairs are made of texts that have no supervision, such as ``spans(count=2)`` (see
-            :mod:`similis.training.unlabeled`); None: by what the texts are like.
+            :mod:`similis.training.rows.unlabeled`); None: by what the texts are like.
         mixing: where several data sets are learnt at once, the exponent of their shares of the batches: 1 in proportion
             to their sizes, 0 equal shares.
         negatives: text of a source of hard negatives, such as ``hard(count=1)`` (see
             :mod:`similis.training.negatives`), for pairs and triplets; None: those of the batch and the data.
         batch_negatives: of each list of keys that a cross-encoder learns from, how many are other rows' of the batch.
         teacher: models whose scores are learnt, folders or names joined by `` + `` (see
-            :mod:`similis.training.teaching`); None: the data's own supervision.
+            :mod:`similis.training.teachers.teaching`); None: the data's own supervision.
         dev_share: share of the data held out where no dev data is given; 0: none.
         bf16: bfloat16 mixed precision.
         fp16: float16 mixed precision (needs an accelerator).

@@ -9,24 +9,24 @@ from typing import Any
 
 from similis.data.dataset import Dataset, read
 from similis.encoders.base import Encoder
-from similis.encoders.static import StaticEncoder
+from similis.encoders.static.encoder import StaticEncoder
 from similis.errors import UserError
 from similis.objective import Objective
 from similis.progress import note
-from similis.training.columns import dataset_of, examples_of
-from similis.training.cross_dev import cross_dev_set
-from similis.training.dev import DevSet, dev_set
-from similis.training.examples import Examples, Integers, TextTable
-from similis.training.families import cross_objective, objective_of
-from similis.training.lists import as_lists
-from similis.training.mixing import MeanDev, Part
 from similis.training.planning import Plan, plan
 from similis.training.recipe import Recipe
-from similis.training.splitting import split
-from similis.training.taught import Embedded, taught
-from similis.training.teaching import Teachers
-from similis.training.trainee import Trainee
-from similis.training.unlabeled import chosen_pairs
+from similis.training.rows.columns import dataset_of, examples_of
+from similis.training.rows.examples import Examples, Integers, TextTable
+from similis.training.rows.lists import as_lists
+from similis.training.rows.splitting import split
+from similis.training.rows.unlabeled import chosen_pairs
+from similis.training.running.cross_dev import cross_dev_set
+from similis.training.running.dev import DevSet, dev_set
+from similis.training.running.mixing import MeanDev, Part
+from similis.training.teachers.taught import Embedded, taught
+from similis.training.teachers.teaching import Teachers
+from similis.training.trainees.base import Trainee
+from similis.training.trainees.families import cross_objective, objective_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def taught_sets(
     """The data sets with what a teacher says of them, where there is one, and the recipe that learns it.
 
     Raises:
-        UserError: as :func:`similis.training.taught.taught`.
+        UserError: as :func:`similis.training.teachers.taught.taught`.
     """
     chosen = given.teacher if teacher is None else teacher
     if chosen is None:

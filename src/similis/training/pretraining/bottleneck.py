@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from similis.encoders.transformer import SentenceTransformerEncoder
+from similis.encoders.library.dense import SentenceTransformerEncoder
 from similis.errors import UserError
 from similis.registry import Source, bind, register
 

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 
 from similis.data.corpora import read_corpus
+from similis.encoders.library.dense import SentenceTransformerEncoder
 from similis.encoders.loading import load
-from similis.encoders.transformer import SentenceTransformerEncoder
 from similis.errors import UserError
 from similis.progress import track
 from similis.training.pretraining.bottleneck import Bottleneck, task
 from similis.training.recipe import Recipe
-from similis.training.schedule import factor
-from similis.training.transformer_trainee import adamw
+from similis.training.running.schedule import factor
+from similis.training.trainees.transformer import adamw
 
 
 def pretrain(

@@ -1,0 +1,4 @@
+"""Learning from other models: ``teaching`` asks teachers, ``taught`` learns what they said.
+
+``trans_encoder`` has both forms of a transformer teach each other.
+"""
