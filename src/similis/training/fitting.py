@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -11,28 +11,24 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor
 
-from similis import __version__
 from similis.data.corpora import read_corpus, retrieval
 from similis.data.dataset import Dataset
 from similis.encoders.base import SIMILARITIES, Encoder, TextEncoder
 from similis.encoders.creating import create
 from similis.encoders.static.encoder import StaticEncoder
 from similis.errors import UserError
-from similis.files import write_json
 from similis.objective import Objective
 from similis.progress import note
 from similis.registry import find
+from similis.training.finishing import checkpoints_of, finished, told_of, usable
 from similis.training.fitted import Fitted
 from similis.training.negatives import Searching, negatives
 from similis.training.planning import Plan
 from similis.training.recipe import Recipe
 from similis.training.rows.examples import Examples, Integers, TextTable
 from similis.training.rows.unlabeled import whole_texts
-from similis.training.running.checkpoints import Checkpoints
 from similis.training.running.loop import Loop
-from similis.training.running.processes import first_process, wait_for_all
 from similis.training.sets import (
-    Learnt,
     dev_of,
     family_of,
     judge_of,
@@ -49,8 +45,6 @@ from similis.training.sets import (
 from similis.training.trainees.base import Trainee
 from similis.training.trainees.families import FAMILY_SIMILARITIES, family_similarity
 from similis.training.trainees.static import StaticTrainee, new_static, old_static
-
-RECORD = "similis.json"
 
 
 def fit(
@@ -126,7 +120,7 @@ def train(
 ) -> Fitted:
     """As :func:`fit`, and returns the whole story."""
     started = time.monotonic()
-    folder = None if output is None else _usable(Path(output))
+    folder = None if output is None else usable(Path(output))
     first = objective.get(next(iter(data)), None) if isinstance(objective, Mapping) else objective
     given = _recipe(recipe, {"base": None if base is None else str(base), **settings}, first)
     table = TextTable()
@@ -155,38 +149,19 @@ def train(
         for each, (loss, sampler) in zip(sets, made, strict=True)
     ]
     judge = judge_of(sets, parts, trainee, searched, cross)
-    checkpoints = None if folder is None else _checkpoints(folder, plan_, sets, documents, resume)
     further = _passages(trainee, plan_.recipe, table, documents)
     searching = _searching(plan_.recipe, parts[0].examples, searched, main.source)
-    outcome = Loop(trainee, parts, plan_.recipe, judge, checkpoints, further, searching).run()
-    encoder = trainee.encoder()
-    if folder is not None and first_process():
-        encoder.save(folder)
-    rows = (sum(len(each.training) for each in sets), sum(len(each.held or ()) for each in sets))
-    told = {**_told(main.source), "documents": len(documents)}
+    checkpoints = None if folder is None else checkpoints_of(folder, plan_, sets, documents, resume)
+    loop = Loop(trainee, parts, plan_.recipe, judge, checkpoints, further, searching)
+    told = {**told_of(main.source), "documents": len(documents)}
     if len(sets) > 1:
-        told["sets"] = {each.name: _told(each.source) for each in sets}
-    metric = "" if judge is None else judge.metric
-    fitted = Fitted(encoder, start, plan_, outcome, metric, rows, told, time.monotonic() - started, folder)
-    if checkpoints is not None and first_process():
-        _record(fitted)
-        checkpoints.clear()
-    wait_for_all()
-    return fitted
+        told["sets"] = {each.name: told_of(each.source) for each in sets}
+    return finished(loop, plan_, sets, start, told, started, folder)
 
 
 def _recipe(recipe: Recipe | str | Path | None, settings: dict[str, Any], objective: str | Objective | None) -> Recipe:
     start = recipe if isinstance(recipe, Recipe) else Recipe() if recipe is None else Recipe.read(recipe)
     return start.with_settings({**settings, "objective": None if objective is None else str(objective)})
-
-
-def _usable(folder: Path) -> Path:
-    """Refuse before training what could not be saved after it."""
-    if folder.is_file():
-        raise UserError(f"{folder} is a file; give the folder of the model to be")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "modules.json").is_file():
-        raise UserError(f"{folder} holds files that are no model; choose another name or empty it")
-    return folder
 
 
 def _documents(
@@ -293,34 +268,3 @@ def _searching(recipe: Recipe, examples: Examples, documents: Integers, source: 
             "leave negatives out; the batch has negatives of its own"
         )
     return Searching(negatives(recipe.negatives), examples, documents, recipe.seed)
-
-
-def _checkpoints(folder: Path, plan_: Plan, sets: Sequence[Learnt], documents: Integers, resume: bool) -> Checkpoints:
-    settings = {name: value for name, value in plan_.recipe.as_dict().items() if name != "save_steps"}
-    run = {
-        "recipe": settings,
-        "data": [each.source.fingerprint for each in sets],
-        "dev": [None if each.held is None else _codes_digest(each.held.text_codes(), len(each.held)) for each in sets],
-        "corpus": _codes_digest(documents, len(documents)),
-    }
-    made = Checkpoints(folder.with_name(folder.name + ".checkpoints"), {**run, "similis": __version__})
-    if made.latest is None or not resume:
-        made.start()
-    else:
-        made.check_same_run()
-    return made
-
-
-def _codes_digest(codes: Integers, rows: int) -> list[int]:
-    """Numbers that differ where other texts were held out, or are to be searched."""
-    return [rows, int(np.sum(codes)), int(np.bitwise_xor.reduce(codes * 2654435761 % 2**32))]
-
-
-def _told(source: Dataset) -> dict[str, Any]:
-    return {"path": str(source.path), "supervision": source.supervision, "fingerprint": source.fingerprint}
-
-
-def _record(fitted: Fitted) -> None:
-    assert fitted.output is not None
-    write_json(fitted.output / RECORD, fitted.as_dict())
-    fitted.plan.recipe.write(fitted.output / "recipe.toml")
