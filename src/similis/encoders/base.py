@@ -26,6 +26,9 @@ SIMILARITIES = ("cosine", "dot", "euclidean", "snr")
 SHARED_SIMILARITIES = ("cosine", "dot", "euclidean")
 OWN_SETTING = "similis_similarity"
 
+#: Of heads that give no point (see :mod:`similis.encoders.heads`): read and searched as well, with torch.
+HEADS_SIMILARITIES = ("expected_distance", "gaussian_kl", "gaussian_wasserstein", "poincare", "lorentz")
+
 #: Prompt names that mean "this is a document", in the order in which sentence-transformers looks for them.
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
@@ -279,9 +282,18 @@ def checked_similarity(name: str | None) -> str:
     """
     if name is None:
         return "cosine"
-    if name not in SIMILARITIES:
-        raise UserError(
-            f"the model's similarity is {name!r}; similis reads {', '.join(SIMILARITIES)}"
-            f"{did_you_mean(name, SIMILARITIES)}"
-        )
-    return name
+    if name in SIMILARITIES or _reduces(name):
+        return name
+    raise UserError(
+        f"the model's similarity is {name!r}; similis reads {', '.join(SIMILARITIES)} and those of heads"
+        f"{did_you_mean(name, SIMILARITIES)}"
+    )
+
+
+def _reduces(text: str) -> bool:
+    """Whether the text is of a similarity that a head states: one that an index searches as an inner product."""
+    if text.partition("(")[0] not in HEADS_SIMILARITIES:
+        return False  # others would load torch only to be refused
+    from similis.similarity import build
+
+    return build(text).reduces

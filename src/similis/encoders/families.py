@@ -13,6 +13,7 @@ FAMILIES = {
     "sparse": "sparse vectors over a vocabulary",
     "multi_vector": "several vectors a text",
     "cross": "scores of pairs of texts",
+    "array": "one vector a row of numbers",
 }
 
 
@@ -24,4 +25,7 @@ def need_vectors(encoder: Any, what: str) -> None:
     """
     family = getattr(encoder, "family", "dense")
     if family not in ("static", "dense"):
-        raise UserError(f"{what} takes one vector a text, and this is a {family} model: it gives {FAMILIES[family]}")
+        article = "an" if family == "array" else "a"
+        raise UserError(
+            f"{what} takes one vector a text, and this is {article} {family} model: it gives {FAMILIES[family]}"
+        )

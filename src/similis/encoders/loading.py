@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from similis.encoders.arrays import SETTINGS as ARRAYS
 from similis.encoders.base import OWN_SETTING, stated_similarity
 from similis.encoders.folder import check_files, family_of, missing, read_modules, read_settings
 from similis.encoders.static.format import is_static, read
 from similis.errors import UserError
 from similis.progress import note
 
+if TYPE_CHECKING:
+    from torch import nn
+
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _NOT_NEEDED = ["onnx/*", "openvino/*", "*.bin", "*.h5", "*.ot", "*.msgpack", "*.onnx", "*.tflite", "*.pt"]
 
 
-def load(path_or_name: str | Path) -> Any:
-    """Load a model in sentence-transformers format: dense, static, sparse, multi-vector or cross-encoder.
+def load(path_or_name: str | Path, *, module: nn.Module | None = None) -> Any:
+    """Load a model in sentence-transformers format (dense, static, sparse, multi-vector, cross-encoder) or of arrays.
 
     A static model is loaded with NumPy, tokenizers and safetensors alone; anything else through
     sentence-transformers. A name without a slash is looked for under ``sentence-transformers/`` on the hub.
     Code that comes with a model is never run, and weights in pickle format are refused.
 
+    Args:
+        path_or_name: a folder, or a name on the hub.
+        module: of a model of arrays that is a module of your own: an instance, whose weights become the saved ones.
+
     Returns:
         The encoder of the folder's family (its ``family``), an :class:`~similis.encoders.base.Encoder`; of a
-        cross-encoder, which reads pairs, a :class:`~similis.encoders.scorers.cross.CrossEncoderScorer`.
+        cross-encoder, which reads pairs, a :class:`~similis.encoders.scorers.cross.CrossEncoderScorer`; of a model of
+        arrays, an :class:`~similis.encoders.arrays.encoder.ArrayEncoder`.
 
     Raises:
         UserError: there is no such model; a part of it is missing, damaged or lies outside its folder; or it
@@ -36,6 +45,12 @@ def load(path_or_name: str | Path) -> Any:
         raise UserError(f"{folder} is a file; give the model's folder")
     if not folder.is_dir():
         folder = _download(str(path_or_name))
+    if (folder / ARRAYS).is_file():
+        from similis.encoders.arrays import ArrayEncoder
+
+        return ArrayEncoder.load(folder, module)
+    if module is not None:
+        raise UserError(f"{folder} is no model of arrays: it has its own modules, leave module out")
     family = family_of(folder)
     if (folder / "modules.json").is_file() or not (folder / "config.json").is_file():
         modules = read_modules(folder)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from similis.encoders.base import HEADS_SIMILARITIES
 from similis.errors import UserError, did_you_mean
 
 Vectors = NDArray[np.float32]
@@ -52,12 +53,48 @@ def reduction(name: str) -> Reduction:
     Raises:
         UserError: the similarity is unknown, or has no reduction to an inner product here.
     """
+    if name.partition("(")[0] in HEADS_SIMILARITIES:
+        return _of_head(name)
     if name not in REDUCTIONS:
         raise UserError(
             f"similarity {name!r} cannot be searched as an inner product; an index knows "
             f"{', '.join(REDUCTIONS)}{did_you_mean(name, REDUCTIONS)}"
         )
     return REDUCTIONS[name]
+
+
+def _of_head(text: str) -> Reduction:
+    """The reduction of a similarity of Gaussians or of hyperbolic space, by its own maps: they need torch.
+
+    What the score needs of a query beside the product stands behind the query's vector, and zeros behind the keys'.
+    """
+    import torch
+
+    from similis.similarity import InnerProduct, build
+
+    similarity = build(text)
+    assert isinstance(similarity, InnerProduct)
+
+    def offset(vectors: torch.Tensor) -> torch.Tensor:
+        found = similarity.offset(vectors)
+        return vectors[..., :0] if found is None else found
+
+    def query(vectors: Vectors) -> Vectors:
+        given = torch.from_numpy(np.asarray(vectors, np.float32))
+        return np.asarray(torch.cat([similarity.query(given), offset(given)], -1).numpy())
+
+    def key(vectors: Vectors) -> Vectors:
+        given = torch.from_numpy(np.asarray(vectors, np.float32))
+        return np.asarray(torch.cat([similarity.key(given), torch.zeros_like(offset(given))], -1).numpy())
+
+    width = offset(torch.zeros(1, 2)).shape[-1]
+
+    def score(found: Vectors, keys: Vectors) -> Vectors:
+        products = torch.from_numpy(inner_products(found, keys)).unsqueeze(-1)
+        needed = torch.from_numpy(np.broadcast_to(found, keys.shape)[:, keys.shape[1] - width :].copy())
+        return np.asarray(similarity.finish(products, needed if width else None).squeeze(-1).numpy())
+
+    return Reduction(text, query, key, score)
 
 
 def plain_query(query: Vectors) -> Vectors:

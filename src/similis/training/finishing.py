@@ -11,6 +11,7 @@ import numpy as np
 
 from similis import __version__
 from similis.data.dataset import Dataset
+from similis.encoders.arrays import SETTINGS as ARRAYS
 from similis.encoders.base import Encoder
 from similis.errors import UserError
 from similis.files import write_json
@@ -25,7 +26,7 @@ from similis.training.sets import Learnt
 RECORD = "similis.json"
 
 #: Files by which a folder is known as a model's, which a new one may replace.
-_MODELS = ("modules.json", "array_encoder.json")
+_MODELS = ("modules.json", ARRAYS)
 
 
 def finished(
