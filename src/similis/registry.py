@@ -25,6 +25,7 @@ HOMES = {
     "sampler": "similis.sampling",
     "negatives": "similis.training.negatives",
     "peft": "similis.training.trainees.peft",
+    "stepping": "similis.training.stepping",
     "pairs": "similis.training.rows.unlabeled",
     "pretraining": "similis.training.pretraining",
     "metric": "similis.metrics",

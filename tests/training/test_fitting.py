@@ -20,7 +20,7 @@ from similis.training.rows.columns import dataset_of, examples_of
 from similis.training.rows.examples import TextTable
 from similis.training.rows.splitting import same_side, split
 from similis.training.running.dev import PairsDev, RetrievalDev
-from similis.training.running.loop import Loop
+from similis.training.running.steps import Steps
 
 SMALL: dict[str, Any] = {"dimension": 16, "epochs": 4, "batch_size": 16}
 
@@ -202,13 +202,13 @@ def test_an_output_that_is_no_model_is_refused_before_training(tmp_path: Path) -
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Loop._loss
+    real = Steps.loss
 
-    def spoilt(self: Loop, rows: np.ndarray[Any, Any]) -> torch.Tensor:
+    def spoilt(self: Steps, rows: np.ndarray[Any, Any]) -> torch.Tensor:
         loss = real(self, rows)
         return loss * float("nan") if self.position.step == 8 else loss
 
-    monkeypatch.setattr(Loop, "_loss", spoilt)
+    monkeypatch.setattr(Steps, "loss", spoilt)
     with pytest.raises(UserError, match=r"loss became nan at step 9 \(epoch \d, batch \d+, rows \d+.*step-000000006"):
         train(pairs(60), output=tmp_path / "m", save_steps=3, **SMALL)
     assert not (tmp_path / "m").exists()

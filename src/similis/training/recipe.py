@@ -13,7 +13,7 @@ from typing import Any
 from similis.errors import UserError, did_you_mean
 from similis.files import writing
 
-SCHEDULES = ("linear", "cosine", "constant")
+SCHEDULES = ("linear", "cosine", "constant", "one_cycle")
 
 #: Shorter names that ``similis.fit`` also takes.
 SHORT = {"epochs": "num_train_epochs", "batch_size": "per_device_train_batch_size", "lr": "learning_rate"}
@@ -41,7 +41,8 @@ class Recipe:
         mini_batch_size: rows encoded at once with a graph (gradient cache); None: the whole batch.
         learning_rate: the highest of the schedule.
         objective_learning_rate: of the objective's own parameters (proxies, temperatures).
-        lr_scheduler_type: ``linear`` or ``cosine`` decay to 0, or ``constant``.
+        lr_scheduler_type: ``linear`` or ``cosine`` decay to 0, ``constant``, or ``one_cycle`` (see
+            :mod:`similis.training.running.schedule`).
         warmup_steps: steps of linear warm-up; below 1, the share of the run.
         weight_decay: decoupled, of transformers' weights.
         max_grad_norm: gradients of a greater norm are scaled down to it; 0 switches it off.
@@ -50,6 +51,8 @@ class Recipe:
         early_stopping_patience: evaluations without a better dev metric that end the run; 0: never.
         peft: text of a way to train few of a transformer's parameters, such as ``lora(rank=8)`` (see
             :mod:`similis.training.trainees.peft`); None: all of them.
+        stepping: text of what changes how a step is taken, such as ``sam(rho=0.05)``, or a list of such texts, the
+            first outermost (see :mod:`similis.training.stepping`); None: nothing.
         interpolate: at the end, try weights between the base's and the trained ones on dev and keep the best (see
             :mod:`similis.training.running.averaging`); None: where a trained model is the base.
         passages: documents of the corpus of which each step also learns a passage (see
@@ -93,6 +96,7 @@ class Recipe:
     save_steps: int | None = None
     early_stopping_patience: int = 3
     peft: str | None = None
+    stepping: str | None = None
     interpolate: bool | None = None
     passages: int | None = None
     pairs: str | None = None
@@ -141,6 +145,8 @@ class Recipe:
         for name in given:
             if name not in names:
                 raise UserError(f"there is no training setting {name!r}{did_you_mean(name, [*names, *SHORT])}")
+        if isinstance(given.get("stepping"), list | tuple):
+            given["stepping"] = f"[{', '.join(map(str, given['stepping']))}]"
         return replace(self, **given)
 
     def as_dict(self) -> dict[str, Any]:
