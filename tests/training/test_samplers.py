@@ -13,17 +13,18 @@ from similis.errors import UserError
 from similis.registry import entries
 from similis.sampling import Items, epoch_batches
 
-ONCE = ("shuffle", "length_grouped", "no_duplicates")
+ONCE = ("shuffle", "length_grouped", "no_duplicates", "clustered")
 
 
 def items_of(count: int, seed: int, kinds: int) -> Items:
     generator = np.random.default_rng(seed)
     texts = generator.integers(-1, kinds, (count, 3))
-    return Items(count, texts, generator.integers(0, max(2, kinds // 3), count), generator.integers(1, 99, count))
+    labels, lengths = generator.integers(0, max(2, kinds // 3), count), generator.integers(1, 99, count)
+    return Items(count, texts, labels, lengths, groups=generator.integers(0, 1 + kinds // 5, count))
 
 
 def test_every_sampler_is_covered_here() -> None:
-    assert {e.name for e in entries("sampler")} == {*ONCE, "pk"}
+    assert {e.name for e in entries("sampler")} == {*ONCE, "pk", "hierarchical"}
 
 
 @settings(max_examples=40, deadline=None)
@@ -70,7 +71,7 @@ def test_pk_draws_every_item_of_balanced_classes() -> None:
 
 def test_an_epoch_can_be_drawn_again_and_epochs_differ() -> None:
     items = items_of(100, 0, 30)
-    for name in (*ONCE, "pk"):
+    for name in (*ONCE, "pk", "hierarchical"):
         first, again, other = (epoch_batches(name, items, 16, seed=5, epoch=e) for e in (2, 2, 3))
         assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
         assert [b.tolist() for b in first] != [b.tolist() for b in other]

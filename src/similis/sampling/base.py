@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,17 @@ class Items:
         texts: codes of the texts of each row, int64 ``[n, c]``, -1 where a row has fewer; equal code = equal text.
         labels: class of each row, int64 ``[n]``, or None.
         lengths: length of each row's texts together, in any unit, ``[n]``, or None.
+        above: the class above each row's class, int64 ``[n]``, or None where class names tell none.
+        groups: group of each row or of its class that the present model embeds near each other, int64 ``[n]``, or
+            None where there are none yet.
     """
 
     count: int
     texts: Integers | None = None
     labels: Integers | None = None
     lengths: Integers | None = None
+    above: Integers | None = None
+    groups: Integers | None = None
 
 
 def epoch_batches(sampler: str | Bound, items: Items, batch_size: int, *, seed: int, epoch: int) -> list[Integers]:
@@ -46,6 +51,12 @@ def epoch_batches(sampler: str | Bound, items: Items, batch_size: int, *, seed: 
             raise UserError(f"sampler {bound.entry.name!r} needs {needed}, which this data does not have")
     found: list[Integers] = bound(items, batch_size, np.random.default_rng([seed, epoch]))
     return found
+
+
+def setting(bound: Bound, name: str) -> Any:
+    """The value of a sampler's parameter: as given, or its default."""
+    default = next(p.default for p in bound.entry.parameters if p.name == name)
+    return bound.arguments.get(name, default)
 
 
 def even_cuts(rows: Integers, batch_size: int) -> list[Integers]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from similis.relation import Relation
 from similis.sampling import Items
+from similis.sampling.grouped import named_groups
 
 Integers: TypeAlias = NDArray[np.int64]
 
@@ -139,7 +140,9 @@ class Examples:
         codes = np.concatenate(columns, 1)
         folded: Integers = np.append(self._folded, -1)  # type: ignore[attr-defined]
         known = None if lengths is None else np.where(codes >= 0, np.append(lengths, 0)[codes], 0).sum(1)
-        return Items(len(self), folded[codes], self.labels, known)
+        groups = None if self.labels is None else named_groups(self.classes)
+        above = None if groups is None or self.labels is None else groups[self.labels]
+        return Items(len(self), folded[codes], self.labels, known, above)
 
     def batch(self, rows: Integers) -> Batch:
         """The texts and the relation of some rows.
