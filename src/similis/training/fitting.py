@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from similis.data.corpora import read_corpus, retrieval
 from similis.data.dataset import Dataset
-from similis.encoders.base import SIMILARITIES, Encoder, TextEncoder
+from similis.encoders.arrays.rows import is_rows
+from similis.encoders.base import Encoder, TextEncoder
 from similis.encoders.creating import create
 from similis.encoders.static.encoder import StaticEncoder
 from similis.errors import UserError
@@ -43,7 +44,7 @@ from similis.training.sets import (
     taught_sets,
 )
 from similis.training.trainees.base import Trainee
-from similis.training.trainees.families import FAMILY_SIMILARITIES, family_similarity
+from similis.training.trainees.families import searched_by
 from similis.training.trainees.static import StaticTrainee, new_static, old_static
 
 
@@ -51,7 +52,7 @@ def fit(
     data: Any,
     *,
     objective: str | Objective | Mapping[str, str | Objective] | None = None,
-    base: str | Path | None = None,
+    base: str | Path | nn.Module | None = None,
     output: str | Path | None = None,
     dev: Any = None,
     corpus: str | Path | Iterable[str] | None = None,
@@ -66,7 +67,9 @@ def fit(
     Args:
         data: a path, a :class:`~similis.data.dataset.Dataset`, a mapping of columns, rows such as
             ``[(anchor, positive), ...]``, ``[(text, text, score), ...]`` or ``[(text, label), ...]``, or texts. Several
-            data sets at once: a mapping of names to paths or data sets; the first is the main one.
+            data sets at once: a mapping of names to paths or data sets; the first is the main one. Or an array of
+            rows ``[n, ...]`` with ``labels``, ``pairs`` or ``triplets``: see
+            :func:`similis.training.arrays.train_rows`, which has all that differs then.
         objective: an :class:`Objective` or its text; None: chosen by the supervision. Of several data sets: a mapping
             of their names, or the first one's.
         base: ``static`` (the default: from nothing), ``static:PATH`` (from a transformer's token vectors), a model
@@ -108,7 +111,7 @@ def train(
     data: Any,
     *,
     objective: str | Objective | Mapping[str, str | Objective] | None = None,
-    base: str | Path | None = None,
+    base: str | Path | nn.Module | None = None,
     output: str | Path | None = None,
     dev: Any = None,
     corpus: str | Path | Iterable[str] | None = None,
@@ -119,6 +122,15 @@ def train(
     **settings: Any,
 ) -> Fitted:
     """As :func:`fit`, and returns the whole story."""
+    if is_rows(data):
+        if corpus is not None or teacher is not None:
+            raise UserError("corpus and teacher are of texts, and the data are an array: leave them out")
+        from similis.training.arrays import train_rows
+
+        named = {"objective": objective, "base": base, "output": output, "dev": dev, "recipe": recipe, "resume": resume}
+        return train_rows(data, **named, **settings)
+    if isinstance(base, nn.Module):
+        raise UserError("a module as base reads arrays, and the data are texts: give a text model's folder or name")
     started = time.monotonic()
     folder = None if output is None else usable(Path(output))
     first = objective.get(next(iter(data)), None) if isinstance(objective, Mapping) else objective
@@ -200,21 +212,6 @@ def _loaded(recipe: Recipe, table: TextTable, known: Integers) -> Encoder | None
     )
 
 
-def _searched_by(objective: Objective, encoder: Encoder | None) -> str:
-    """The similarity that the model will state, so that what is trained is what is searched."""
-    family = getattr(encoder, "family", "dense")
-    if family in FAMILY_SIMILARITIES:
-        return family_similarity(objective, family)
-    name = objective.similarity.text.partition("(")[0]
-    if name in SIMILARITIES:
-        return name
-    note(
-        f"the similarity {name!r} is trained, but an index cannot search by it: the model states cosine; "
-        f"{', '.join(SIMILARITIES)} are searched as they are trained"
-    )
-    return "cosine"
-
-
 def _trainee(
     encoder: Encoder | None, recipe: Recipe, table: TextTable, known: Integers, objective: Objective
 ) -> Trainee:
@@ -222,7 +219,7 @@ def _trainee(
         from similis.training.trainees.cross import CrossTrainee
 
         return CrossTrainee(cast(Any, encoder), table.texts, recipe, objective)
-    similarity = _searched_by(objective, encoder)
+    similarity = searched_by(objective, encoder)
     if recipe.peft is not None and static_base(encoder):
         raise UserError("peft trains few parameters of a transformer, and the base is static: leave peft out")
     if encoder is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from similis.training.recipe import Recipe
@@ -157,6 +157,18 @@ def plan(
     if settings:
         reasons.append(f"for {rows:,} rows: " + ", ".join(f"{name} {value}" for name, value in settings.items()))
     return Plan(recipe.with_settings(chosen), supervision, tuple(reasons))
+
+
+def with_similarity(made: Plan, similarity: str | None) -> Plan:
+    """The plan with an objective that compares by ``similarity`` where it states none; None changes nothing."""
+    from similis.objective import Objective
+    from similis.text import parse_settings
+
+    if similarity is None or "similarity" in parse_settings(made.objective)[1]:
+        return made
+    text = str(Objective(made.objective, similarity=similarity))
+    why = f"compared by {similarity}: what the model gives is read by it alone"
+    return replace(made, recipe=made.recipe.with_settings({"objective": text}), reasons=(*made.reasons, why))
 
 
 def _of_family(family: str, objective: str, why: str) -> tuple[str, str]:

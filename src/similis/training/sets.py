@@ -13,7 +13,7 @@ from similis.encoders.static.encoder import StaticEncoder
 from similis.errors import UserError
 from similis.objective import Objective
 from similis.progress import note
-from similis.training.planning import Plan, plan
+from similis.training.planning import Plan, plan, with_similarity
 from similis.training.recipe import Recipe
 from similis.training.rows.columns import dataset_of, examples_of
 from similis.training.rows.examples import Examples, Integers, TextTable
@@ -26,7 +26,7 @@ from similis.training.running.mixing import MeanDev, Part
 from similis.training.teachers.taught import Embedded, taught
 from similis.training.teachers.teaching import Teachers
 from similis.training.trainees.base import Trainee
-from similis.training.trainees.families import cross_objective, objective_of
+from similis.training.trainees.families import cross_objective, objective_of, of_head
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,8 @@ def planned(each: Learnt, given: Recipe, loaded: Encoder | None, documents: int)
     family, static = family_of(loaded), static_base(loaded)
     supervision, rows = each.training.supervision, len(each.training)
     unlabeled = each.source.supervision == "texts"
-    return plan(supervision, rows, given, static=static, documents=documents, family=family, unlabeled=unlabeled)
+    made = plan(supervision, rows, given, static=static, documents=documents, family=family, unlabeled=unlabeled)
+    return with_similarity(made, of_head(loaded))
 
 
 def objective_for(

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from similis.encoders.base import HEADS_SIMILARITIES, SIMILARITIES
+from similis.encoders.static.encoder import StaticEncoder
 from similis.errors import UserError
 from similis.objective import Objective
+from similis.progress import note
 from similis.similarity.sets import TokenSets
 from similis.similarity.vector import Dot
 
@@ -37,6 +42,35 @@ def family_similarity(objective: Objective, family: str) -> str:
     if text not in ("dot", "cosine"):
         raise UserError(f"sparse vectors are searched by dot or cosine, and the objective compares them by {text!r}")
     return text
+
+
+def searched_by(objective: Objective, encoder: Any) -> str:
+    """The similarity that the model will state, so that what is trained is what is searched.
+
+    Args:
+        objective: what is trained.
+        encoder: the one to start from; None: a new static one.
+    """
+    family = getattr(encoder, "family", "dense")
+    if family in FAMILY_SIMILARITIES:
+        return family_similarity(objective, family)
+    text = objective.similarity.text
+    name = text.partition("(")[0]
+    if name in SIMILARITIES:
+        return name
+    if name in HEADS_SIMILARITIES and encoder is not None and not isinstance(encoder, StaticEncoder):
+        return text
+    note(
+        f"the similarity {name!r} is trained, but an index cannot search by it: the model states cosine; "
+        f"{', '.join(SIMILARITIES)} are searched as they are trained"
+    )
+    return "cosine"
+
+
+def of_head(encoder: Any) -> str | None:
+    """The similarity that an objective takes where it states none, if the encoder ends in a head that needs its own."""
+    stated = str(getattr(encoder, "similarity_name", ""))
+    return stated if stated.partition("(")[0] in HEADS_SIMILARITIES else None
 
 
 def cross_objective(objective: Objective | str) -> Objective:
