@@ -15,6 +15,7 @@ from family_models import Data, bert, pairs, scored, texts, triplets
 from safetensors.torch import load_file
 
 from similis.encoders import load
+from similis.encoders.base import unit_rows
 from similis.errors import UserError
 from similis.indexes import pair_scores
 from similis.objective import Objective
@@ -23,20 +24,20 @@ from similis.training import train
 from similis.training.running.checkpoints import Checkpoints
 
 SMALL: dict[str, Any] = {"batch_size": 8, "max_steps": 6, "learning_rate": 1e-3, "dev": False}
-FAMILIES = ("sparse", "multi_vector(dimension=16)")
+FAMILIES = ("sparse", "multi_vector(dimension=16)", "dense(pooling=latent_attention(latents=4, heads=2))")
 
-#: Encodes and scores with the library alone, in a process that never imports ours.
+#: Encodes and scores with the library alone, in a process that imports ours only where the model has a step of ours.
 THEIRS = """
 import json, sys
 import sentence_transformers
 texts, folders = json.loads(sys.stdin.read())
 found = []
-for folder, kind in folders:
-    model = getattr(sentence_transformers, kind)(folder, device="cpu")
+for folder, kind, own in sorted(folders, key=lambda each: each[2]):
+    model = getattr(sentence_transformers, kind)(folder, device="cpu", trust_remote_code=own)
     scores = model.similarity(model.encode_query(texts), model.encode_document(texts))
-    found.append((scores.to_dense() if scores.is_sparse else scores).tolist())
-assert "similis" not in sys.modules
-print(json.dumps(found))
+    found.append((folder, (scores.to_dense() if scores.is_sparse else scores).tolist()))
+    assert own == ("similis" in sys.modules)
+print(json.dumps(dict(found)))
 """
 
 
@@ -52,18 +53,22 @@ def still(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def theirs(folders: list[Path], rows: list[str]) -> list[Any]:
-    kinds = {"sparse": "SparseEncoder", "multi_vector": "MultiVectorEncoder"}
-    asked = [rows, [(str(folder), kinds[load(folder).family]) for folder in folders]]
+    kinds = {"sparse": "SparseEncoder", "multi_vector": "MultiVectorEncoder", "dense": "SentenceTransformer"}
+    own = ["similis" in (folder / "modules.json").read_text() for folder in folders]
+    asked = [rows, [(str(folder), kinds[load(folder).family], ours) for folder, ours in zip(folders, own, strict=True)]]
     command = [sys.executable, "-c", THEIRS]
     done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return [np.array(scores) for scores in json.loads(done.stdout.splitlines()[-1])]
+    found = json.loads(done.stdout.splitlines()[-1])
+    return [np.array(found[str(folder)]) for folder in folders]
 
 
 def ours(encoder: Any, rows: list[str]) -> np.ndarray[Any, Any]:
     queries, documents = encoder.encode_query(rows), encoder.encode_document(rows)
     if encoder.family == "sparse":
         return np.asarray((queries @ documents.T).toarray())
+    if encoder.family == "dense":
+        return np.asarray(unit_rows(queries) @ unit_rows(documents).T)
     scores = np.array([[(q @ d.T).max(1).sum() for d in documents] for q in queries])
     return scores / np.array([[len(q)] for q in queries]) if "mean" in encoder.similarity_name else scores
 
@@ -89,7 +94,8 @@ def test_a_family_learns_with_any_objective(family: str, tiny: Path, objective: 
 
 
 def test_trained_models_score_the_same_in_the_library_in_another_process(tiny: Path, tmp_path: Path) -> None:
-    bases = [*FAMILIES, "sparse(queries=idf)"]
+    other = bert(tmp_path / "other", seed=3)
+    bases = [*FAMILIES, "sparse(queries=idf)", "dense(pooling=weighted_layer)", f"dense(documents='{other}')"]
     folders = [tmp_path / str(number) for number in range(len(bases))]
     rows = texts(12, seed=7)
     for base, folder in zip(bases, folders, strict=True):

@@ -161,7 +161,7 @@ def test_without_expansion_a_text_has_weights_for_its_own_words_alone(folder: Pa
 
 
 def test_a_batch_too_large_for_memory_is_read_in_parts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from similis.encoders import sparse
+    from similis.encoders.library import sparse
 
     encoder: Any = create(base("sparse:@head", folder))
     whole, seen = encoder.encode(TEXTS).toarray(), []

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from similis.encoders.base import Encoder, Vectors
 from similis.encoders.static.encoder import StaticEncoder
 from similis.errors import UserError
-from similis.text import parse_call
+from similis.text import Call, parse_call
 
-_FAMILY = re.compile(r"(?P<call>(?P<family>sparse|multi_vector)(\([^:]*\))?):(?P<path>.+)", re.DOTALL)
+_FAMILY = re.compile(r"(?P<call>(?P<family>dense|sparse|multi_vector)(\([^:]*\))?):(?P<path>.+)", re.DOTALL)
 
 
 def create(
@@ -28,16 +28,19 @@ def create(
     tokenizer: str = "bpe",
     initialisation: str = "auto",
     similarity_name: str = "cosine",
+    **options: Any,
 ) -> Encoder:
     """An encoder to train or to use as it is.
 
     Args:
         base: ``static``: tokenizer and token vectors from the corpus; ``static:PATH``: tokenizer and token
-            vectors from the transformer at PATH (:func:`distil`); ``sparse:PATH`` and ``multi_vector:PATH``: a new
-            model of the family from the transformer at PATH, with options as in ``sparse(queries=idf):PATH`` (see
-            :mod:`similis.encoders.library.creating`); ``cross:PATH``: a new cross-encoder from it (see
+            vectors from the transformer at PATH (:func:`distil`); ``dense:PATH``, ``sparse:PATH`` and
+            ``multi_vector:PATH``: a new model of the family from the transformer at PATH, with options as in
+            ``dense(pooling=cls):PATH`` (see :mod:`similis.encoders.library.creating_dense` and
+            :mod:`~similis.encoders.library.creating`); ``cross:PATH``: a new cross-encoder from it (see
             :class:`~similis.encoders.scorers.cross.CrossEncoderScorer`); anything else: a folder or hub name, loaded.
-        dimension: coordinates of a new static encoder's vectors; None: 256, or a transformer's own where fewer.
+        dimension: coordinates of a new encoder's vectors; None: 256 of a static one, or a transformer's own where
+            fewer; of other families as their own option of that name.
         corpus_texts: the texts a static encoder learns its words from; needed for ``static``. A new sparse model
             takes the rarity of words and its first sparsity from them.
         seed: of the initial vectors.
@@ -45,9 +48,10 @@ def create(
         tokenizer: kind of tokenizer, see :func:`similis.encoders.static.tokenizers.train_tokenizer`.
         initialisation: see :func:`similis.encoders.static.init.initial_weights`.
         similarity_name: what a new static encoder states; ``cosine`` ends in a normalisation.
+        options: of a new model, as they stand in its base's text: ``create("dense:PATH", pooling="cls")``.
 
     Raises:
-        UserError: ``static`` without texts, or what the called functions raise.
+        UserError: ``static`` without texts, options of no new model, or what the called functions raise.
     """
     from similis.encoders.loading import load
 
@@ -62,7 +66,13 @@ def create(
     if made:
         from similis.encoders.library.creating import from_text
 
-        return cast(Encoder, from_text(made["family"], parse_call(made["call"]), made["path"], corpus_texts, seed))
+        call = parse_call(made["call"])
+        if dimension is not None and made["family"] != "sparse":
+            options.setdefault("dimension", dimension)
+        call = Call(call.name, {**options, **call.arguments})
+        return cast(Encoder, from_text(made["family"], call, made["path"], corpus_texts, seed))
+    if options:
+        raise UserError(f"{', '.join(options)} can be chosen for a new model (dense:PATH and its kin), not for {name}")
     if name != "static":
         return cast(Encoder, load(base))
     if corpus_texts is None:

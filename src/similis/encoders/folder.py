@@ -17,6 +17,9 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 #: Classes of the library that cannot do without weights, and those that end a sparse model.
 _WEIGHTED = ("Transformer", "MLMTransformer", "StaticEmbedding", "SparseStaticEmbedding", "SparseAutoEncoder", "Dense")
 _SPARSE = ("SpladePooling", "SparseStatic", "SparseAutoEncoder")
+#: Classes of this library's own that a folder may name, see :mod:`similis.encoders.modules`.
+OWN = "similis.encoders.modules."
+OWN_CLASSES = ("LatentAttention", "ScalarMix")
 _ROUTER = ("router_config.json", "config.json")
 
 #: The library's names of its model classes, older ones too, and the families they are.
@@ -109,7 +112,7 @@ def read_modules(folder: Path) -> list[Module]:
 
     Raises:
         UserError: the file is missing or malformed, a path leaves the folder, or a class is not
-            sentence-transformers' own (it would be code from the model's author).
+            sentence-transformers' own or ours (it would be code from the model's author).
     """
     file = folder / "modules.json"
     if not file.is_file():
@@ -124,7 +127,7 @@ def _module(file: Path, folder: Path, number: int, entry: Any) -> Module:
     kind, path = (entry.get("type"), entry.get("path")) if isinstance(entry, dict) else (None, None)
     if not isinstance(kind, str) or not isinstance(path, str):
         raise UserError(f"{file}: module {number} lacks a 'type' or a 'path'")
-    if not kind.startswith("sentence_transformers."):
+    if not (kind.startswith("sentence_transformers.") or (kind.startswith(OWN) and kind[len(OWN) :] in OWN_CLASSES)):
         raise UserError(f"{file}: module {number} is {kind!r}, code of the model's author, which is not run")
     home = (folder / path).resolve()
     if not home.is_relative_to(folder.resolve()):

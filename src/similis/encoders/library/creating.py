@@ -1,10 +1,9 @@
-"""New models of the sparse and multi-vector families from a transformer's folder."""
+"""New models of the sparse and multi-vector families from a transformer's folder, and all new ones from a text."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from similis.encoders.folder import check_files, read_modules
+from similis.encoders.library.starting import transformer
 from similis.errors import UserError
 from similis.files import read_json
 from similis.progress import note
@@ -27,7 +26,14 @@ if TYPE_CHECKING:
 _SAMPLE, _SHARE = 64, 0.02
 
 #: What may be set in a base's text, as in ``sparse(queries=idf):PATH``.
-_OPTIONS: dict[str, dict[str, type]] = {
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "dense": {
+        "pooling": str | Call,
+        "documents": str,
+        "dimension": int,
+        "query_prompt": str,
+        "document_prompt": str,
+    },
     "sparse": {"pooling": str, "queries": str, "expansion": bool},
     "multi_vector": {"dimension": int, "skip_punctuation": bool},
 }
@@ -120,7 +126,7 @@ def multi_vector(
 
     from similis.encoders.library.multi_vector import MultiVectorLibraryEncoder
 
-    first = _transformer(Path(path), "feature-extraction", seed)
+    first = transformer(Path(path), "feature-extraction", seed)
     own = int(first.get_embedding_dimension())
     dimension = min(128, own) if dimension is None else dimension
     if not 1 <= dimension <= own:
@@ -149,52 +155,10 @@ def idf(tokenizer: Any, texts: list[str], size: int) -> np.ndarray[Any, np.dtype
     return np.log1p((len(texts) - counts + 0.5) / (counts + 0.5)).astype(np.float32)
 
 
-def _transformer(folder: Path, task: str, seed: int) -> Any:
-    """The library's Transformer of a folder for ``task``; ``seed`` is of what its checkpoint lacks."""
-    from sentence_transformers.base.modules import Transformer
-
-    place, limit = folder, None
-    if (folder / "modules.json").is_file():
-        modules = read_modules(folder)
-        check_files(folder, modules)
-        if modules[0].kind not in ("Transformer", "MLMTransformer"):
-            raise UserError(f"{folder} starts with {modules[0].kind}, and a new model is made from a transformer")
-        place = modules[0].folder
-        settings = place / "sentence_bert_config.json"
-        limit = read_json(settings).get("max_seq_length") if settings.is_file() else None
-    if not (place / "config.json").is_file():
-        raise UserError(f"{folder} is no transformer's folder: it has no config.json")
-    given = {"trust_remote_code": False, "local_files_only": True}
-    weights = {**given, "use_safetensors": True}
-    try:
-        # it would tell at length of the head that is new, which is told in one sentence
-        with _quiet(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            made = Transformer(str(place), transformer_task=task, model_kwargs=weights, config_kwargs=given)
-    except Exception as error:  # the library raises whatever its parts raise
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise UserError(f"{folder} cannot be loaded as a transformer: {reason}") from error
-    if limit is not None:
-        made.max_seq_length = limit
-    return made
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-
-
 def _splade(folder: Path, pooling: str, texts: list[str] | None, seed: int, expansion: bool) -> list[Any]:
     from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding, SpladePooling
 
-    first = _transformer(folder, "fill-mask", seed)
+    first = transformer(folder, "fill-mask", seed)
     model = first.auto_model
     modules = [first, SpladePooling(pooling, embedding_dimension=len(model.get_output_embeddings().weight))]
     kinds = read_json(Path(model.name_or_path) / "config.json").get("architectures") or []
@@ -248,9 +212,18 @@ def from_text(family: str, call: Call, path: str, corpus_texts: Iterable[str] | 
     known = _OPTIONS[family]
     for name, value in call.arguments.items():
         if name not in known or not isinstance(value, known[name]):
-            takes = ", ".join(f"{n} ({t.__name__})" for n, t in known.items())
+            takes = ", ".join(f"{n} ({_told(t)})" for n, t in known.items())
             raise UserError(f"{family} takes {takes}, not {name}={value!r}")
     given: dict[str, Any] = dict(call.arguments)
+    if family == "dense":
+        from similis.encoders.library.creating_dense import dense
+
+        return dense(path, seed=seed, **given)
     if family == "sparse":
         return sparse(path, corpus_texts=corpus_texts, seed=seed, **given)
     return multi_vector(path, seed=seed, **given)
+
+
+def _told(kind: Any) -> str:
+    """A type as a user writes it."""
+    return "str" if kind == str | Call else str(kind.__name__)

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from similis.encoders.base import Found, Options, TextEncoder, Vectors, similarity_settings
-from similis.encoders.folder import SETTINGS, read_settings
+from similis.encoders.folder import OWN, SETTINGS, all_modules, read_settings
 from similis.encoders.library.truncation import Truncation
+from similis.encoders.modules import own_classes
 from similis.errors import UserError
 from similis.files import building, write_json
 from similis.progress import track
@@ -35,15 +36,23 @@ def open_model(folder: Path, kind: type[Any]) -> Any:
         UserError: the library cannot make a model of it, or the tokenizer has tokens that the weights lack.
     """
     try:
-        model = kind(
-            str(folder), trust_remote_code=False, local_files_only=True, model_kwargs={"use_safetensors": True}
-        )
+        model = _made(folder, kind)
     except Exception as error:  # the library raises whatever its parts raise
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UserError(f"{folder} cannot be loaded as a sentence-transformers model: {reason}") from error
     for route in routes(model).values():
         _check_tokenizer(folder, route[0])
     return model
+
+
+def _made(folder: Path, kind: type[Any]) -> Any:
+    given: dict[str, Any] = {"local_files_only": True, "model_kwargs": {"use_safetensors": True}}
+    if not any(
+        module.type.startswith(OWN) for module in (all_modules(folder) if (folder / "modules.json").is_file() else [])
+    ):
+        return kind(str(folder), trust_remote_code=False, **given)
+    # steps of ours are handed over as classes, so that nothing else of the folder has to be trusted
+    return kind._load_with_module_classes(str(folder), own_classes(), trust_remote_code=False, **given)
 
 
 def _check_tokenizer(folder: Path, first: Any) -> None:
