@@ -1,62 +1,17 @@
-"""Hard negatives for pairs, found by a search among the documents: by the model itself as it learns, or by words.
-
-A source of negatives is built from its settings and asked at the start of epochs; it returns text codes ``[n, count]``,
--1 where a row has fewer. Positives of the same query anywhere in the data, and the query itself, are never taken.
-"""
+"""Hard negatives found by a search among the documents: by the model itself as it learns, or by words."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from similis.errors import UserError
-from similis.progress import note
-from similis.registry import Source, bind, register
-from similis.similarity import Similarity
-from similis.training.rows.examples import Examples, Integers
-from similis.training.running.dev import Embed
+from similis.registry import Source, register
+from similis.training.negatives.base import Search, drawn, known, most_positives
+from similis.training.rows.examples import Integers
 
 _BLOCK = 1 << 23  # scores held at once
-
-
-@dataclass(frozen=True, eq=False)
-class Search:
-    """What a source of negatives reads.
-
-    Attributes:
-        examples: pairs or triplets.
-        pool: text codes of the documents negatives are taken from, ``[K]``, distinct when folded.
-        embed: the present model.
-        similarity: the one that is trained.
-        generator: all randomness.
-    """
-
-    examples: Examples
-    pool: Integers
-    embed: Embed
-    similarity: Similarity
-    generator: np.random.Generator
-
-
-class Negatives(Protocol):
-    """A source of negatives; ``every`` is the number of epochs between searches, 0 for one at the start alone."""
-
-    every: int
-
-    def __call__(self, search: Search) -> Integers: ...
-
-
-def negatives(text: str) -> Negatives:
-    """The source that a recipe names, such as ``"hard(count=2)"``.
-
-    Raises:
-        UserError: an unknown name or argument.
-    """
-    return bind("negatives", text).build()  # type: ignore[no-any-return]
 
 
 @register(
@@ -102,15 +57,15 @@ class Hard:
         assert examples.keys is not None
         queries, row = np.unique(examples.queries, return_inverse=True)
         # room for the positives that are dropped afterwards
-        depth = min(self.depth + _most_positives(examples), len(search.pool))
+        depth = min(self.depth + most_positives(examples), len(search.pool))
         found, scores = _searched(search, queries, depth)
         found, scores = found[row], scores[row]
-        allowed = ~_known(examples, search.pool[found])
+        allowed = ~known(examples, search.pool[found])
         if self.below:
             own = _paired(search, examples.queries, examples.keys)
             allowed &= scores <= self.below * own[:, None]
         allowed &= np.cumsum(allowed, 1) <= self.depth
-        return _drawn(search.pool[found], allowed, self.count, search.generator)
+        return drawn(search.pool[found], allowed, self.count, search.generator)
 
 
 @register(
@@ -145,77 +100,16 @@ class ByWords:
         examples, texts = search.examples, search.examples.table.texts
         queries, row = np.unique(examples.queries, return_inverse=True)
         words = LexicalRetriever.build([str(i) for i in range(len(search.pool))], [texts[c] for c in search.pool])
-        depth = min(self.depth + _most_positives(examples), len(search.pool))
+        depth = min(self.depth + most_positives(examples), len(search.pool))
         hits = words.search([texts[code] for code in queries], depth)
         found = np.full((len(queries), depth), -1, np.int64)
         for number, hit in enumerate(hits):
             ranked = [int(each) for each, score in zip(hit.ids, hit.scores, strict=True) if score > 0]
             found[number, : len(ranked)] = ranked
         found = found[row]
-        allowed = (found >= 0) & ~_known(examples, search.pool[found])
+        allowed = (found >= 0) & ~known(examples, search.pool[found])
         allowed &= np.cumsum(allowed, 1) <= self.depth
-        return _drawn(search.pool[found], allowed, self.count, search.generator)
-
-
-class Searching:
-    """The search for negatives of a run: when it is due, and what it found last.
-
-    Args:
-        source: how they are found.
-        examples: pairs or triplets.
-        documents: text codes of a corpus that is searched beside the rows' own documents.
-        seed: with the number of the epoch, of all that is drawn.
-    """
-
-    def __init__(self, source: Negatives, examples: Examples, documents: Integers, seed: int) -> None:
-        self.source, self.plain, self._seed = source, examples, seed
-        self._pool = _pool(examples, documents)
-        self.found: Integers | None = None
-
-    def due(self, epoch: int) -> bool:
-        return epoch == 0 or (self.source.every > 0 and epoch % self.source.every == 0)
-
-    def search(self, epoch: int, embed: Embed, similarity: Similarity) -> Examples:
-        """The examples with the negatives that the present model, or the words, find."""
-        generator = np.random.default_rng([self._seed, epoch])
-        self.found = self.source(Search(self.plain, self._pool, embed, similarity, generator))
-        without = int((self.found < 0).all(1).sum())
-        if without:
-            note(f"{without:,} of {len(self.found):,} rows get no hard negative: all near ones may be positives")
-        return self.examples()
-
-    def examples(self) -> Examples:
-        """The examples with the negatives found last."""
-        assert self.found is not None
-        given = self.plain.negatives
-        both = self.found if given is None else np.concatenate([given, self.found], 1)
-        return replace(self.plain, supervision="triplets", negatives=both)
-
-
-def _pool(examples: Examples, documents: Integers) -> Integers:
-    """Codes of all distinct documents (when folded): the rows' own, then those of the corpus."""
-    assert examples.keys is not None
-    codes = np.concatenate([examples.keys, documents])
-    _, first = np.unique(examples.table.folded[codes], return_index=True)
-    return codes[np.sort(first)]
-
-
-def _most_positives(examples: Examples) -> int:
-    folded = examples.table.folded
-    assert examples.keys is not None
-    pairs = np.unique(np.stack([folded[examples.queries], folded[examples.keys]], 1), axis=0)
-    return int(np.bincount(pairs[:, 0]).max())
-
-
-def _known(examples: Examples, candidates: Integers) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
-    """``[n, depth]`` True where a candidate is a positive of the row's query anywhere, or the query itself."""
-    folded = examples.table.folded
-    assert examples.keys is not None
-    most = int(folded.max()) + 1
-    positives = folded[examples.queries] * most + folded[examples.keys]
-    own = folded[examples.queries][:, None]
-    known: np.ndarray[tuple[int, int], np.dtype[np.bool_]] = np.isin(own * most + folded[candidates], positives)
-    return np.asarray(known | (folded[candidates] == own))
+        return drawn(search.pool[found], allowed, self.count, search.generator)
 
 
 def _searched(search: Search, queries: Integers, depth: int) -> tuple[Integers, np.ndarray[tuple[int, int], np.dtype]]:
@@ -238,16 +132,3 @@ def _paired(search: Search, queries: Integers, keys: Integers) -> np.ndarray[tup
     with torch.no_grad():
         scores: Tensor = search.similarity.paired(search.embed(queries, True), search.embed(keys, False))
     return scores.float().cpu().numpy()
-
-
-def _drawn(
-    codes: Integers,
-    allowed: np.ndarray[tuple[int, int], np.dtype[np.bool_]],
-    count: int,
-    generator: np.random.Generator,
-) -> Integers:
-    """``count`` of the allowed codes of each row, at random: ``[n, count]``, -1 where there are fewer."""
-    order = np.argsort(np.where(allowed, generator.random(allowed.shape), 2.0), axis=1)[:, :count]
-    drawn = np.where(np.take_along_axis(allowed, order, 1), np.take_along_axis(codes, order, 1), -1)
-    short = count - drawn.shape[1]
-    return np.pad(drawn, ((0, 0), (0, short)), constant_values=-1) if short else drawn

@@ -1,0 +1,56 @@
+"""The search for negatives of a run: when it is due, and the examples with what it found."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from similis.progress import note
+from similis.similarity import Similarity
+from similis.training.negatives.base import Negatives, Search
+from similis.training.rows.examples import Examples, Integers
+from similis.training.running.dev import Embed
+
+
+class Searching:
+    """The search for negatives of a run: when it is due, and what it found last.
+
+    Args:
+        source: how they are found.
+        examples: pairs or triplets.
+        documents: text codes of a corpus that is searched beside the rows' own documents.
+        seed: with the number of the epoch, of all that is drawn.
+    """
+
+    def __init__(self, source: Negatives, examples: Examples, documents: Integers, seed: int) -> None:
+        self.source, self.plain, self._seed = source, examples, seed
+        self._pool = _pool(examples, documents)
+        self.found: Integers | None = None
+
+    def due(self, epoch: int) -> bool:
+        return epoch == 0 or (self.source.every > 0 and epoch % self.source.every == 0)
+
+    def search(self, epoch: int, embed: Embed, similarity: Similarity) -> Examples:
+        """The examples with the negatives that the present model, or the words, find."""
+        generator = np.random.default_rng([self._seed, epoch])
+        self.found = self.source(Search(self.plain, self._pool, embed, similarity, generator))
+        without = int((self.found < 0).all(1).sum())
+        if without:
+            note(f"{without:,} of {len(self.found):,} rows get no hard negative: all near ones may be positives")
+        return self.examples()
+
+    def examples(self) -> Examples:
+        """The examples with the negatives found last."""
+        assert self.found is not None
+        given = self.plain.negatives
+        both = self.found if given is None else np.concatenate([given, self.found], 1)
+        return replace(self.plain, supervision="triplets", negatives=both)
+
+
+def _pool(examples: Examples, documents: Integers) -> Integers:
+    """Codes of all distinct documents (when folded): the rows' own, then those of the corpus."""
+    assert examples.keys is not None
+    codes = np.concatenate([examples.keys, documents])
+    _, first = np.unique(examples.table.folded[codes], return_index=True)
+    return codes[np.sort(first)]
