@@ -24,6 +24,7 @@ from similis.registry import find
 from similis.training.finishing import checkpoints_of, finished, told_of, usable
 from similis.training.fitted import Fitted
 from similis.training.negatives import Searching, negatives
+from similis.training.negatives.sides import fixes_documents, only_queries_learn
 from similis.training.planning import Plan
 from similis.training.recipe import Recipe
 from similis.training.rows.examples import Examples, Integers, TextTable
@@ -147,6 +148,8 @@ def train(
     searched = documents[:0] if main.source.supervision == "texts" else documents
     known = np.unique(np.concatenate([documents, *(each.training.text_codes() for each in sets)]))
     loaded = _loaded(given, table, known)
+    if fixes_documents(given.negatives):
+        loaded = only_queries_learn(loaded, given.peft)
     sets, given = taught_sets(sets, searched if corpus is None else documents, given, teacher, loaded)
     main = sets[0]
     plan_ = _with_data_reason(planned(main, given, loaded, len(documents)), main.source)

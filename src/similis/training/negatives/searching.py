@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from similis.errors import UserError
 from similis.progress import note
 from similis.similarity import Similarity
 from similis.training.negatives.base import Negatives, Search
+from similis.training.negatives.fixed import Adore, Judging
 from similis.training.rows.examples import Examples, Integers
 from similis.training.running.dev import Embed
 
@@ -25,8 +27,26 @@ class Searching:
 
     def __init__(self, source: Negatives, examples: Examples, documents: Integers, seed: int) -> None:
         self.source, self.plain, self._seed = source, examples, seed
+        if self.in_every_batch and examples.negatives is not None:
+            documents = np.concatenate([examples.negatives[examples.negatives >= 0], documents])
         self._pool = _pool(examples, documents)
         self.found: Integers | None = None
+
+    @property
+    def in_every_batch(self) -> bool:
+        """Whether each batch searches for itself, among vectors that stay as they are."""
+        return isinstance(self.source, Adore)
+
+    def fixed(self, similarity: Similarity, judging: Judging) -> Examples:
+        """The examples whose batches search for themselves; the present model gives the documents' vectors.
+
+        Raises:
+            UserError: a teacher has scored the rows, or the model gives several vectors a text.
+        """
+        assert isinstance(self.source, Adore)
+        if type(self.plain) is not Examples:
+            raise UserError("adore finds negatives that no teacher has scored: leave teacher or negatives out")
+        return self.source.examples(self.plain, self._pool, similarity, judging)
 
     def due(self, epoch: int) -> bool:
         return epoch == 0 or (self.source.every > 0 and epoch % self.source.every == 0)

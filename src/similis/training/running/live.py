@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -13,8 +12,8 @@ from similis.errors import UserError
 from similis.sampling.grouped import due, regrouped
 from similis.similarity import Similarity
 from similis.training.negatives import Searching
+from similis.training.negatives.fixed import Judging
 from similis.training.rows.examples import Examples, Integers
-from similis.training.running.dev import Embed
 from similis.training.running.mixing import Part
 
 #: Names of what was made last among a checkpoint's tensors; groups are followed by the number of their part.
@@ -50,21 +49,28 @@ class Live:
         self.parts, self.searching = parts, searching
         self._lengths, self._batch_size, self._seed = lengths, batch_size, seed
         self._groups: dict[int, Integers] = {}
+        self._fixed = False
         for part in parts:
             if not embeds and due(part.sampler, part.items, 0):
                 raise UserError(
                     f"sampler {part.sampler!r} draws from embeddings, and a cross-encoder gives none: use shuffle"
                 )
 
-    def begin(self, epoch: int, judging: Callable[[], AbstractContextManager[Embed]], similarity: Similarity) -> None:
+    def begin(self, epoch: int, within: bool, judging: Judging, similarity: Similarity) -> None:
         """Make what is due at the start of an epoch.
 
         Args:
             epoch: from 0.
+            within: whether the run goes on within the epoch, so that only what no checkpoint holds is made.
             judging: gives the present model without dropout or a graph.
             similarity: the one that is trained.
         """
-        search = self.searching is not None and self.searching.due(epoch)
+        if self.searching is not None and self.searching.in_every_batch and not self._fixed:
+            self._fixed = True
+            self._learn_from(self.searching.fixed(similarity, judging))
+        if within:
+            return
+        search = self.searching is not None and not self._fixed and self.searching.due(epoch)
         wanted = [n for n, part in enumerate(self.parts) if due(part.sampler, part.items, epoch)]
         if not search and not wanted:
             return

@@ -120,8 +120,7 @@ class Loop:
     def _epochs(self, watch: Watch, signal: Signal) -> str:
         position, recipe = self.position, self.recipe
         while position.step < self.total:
-            if not position.batch:
-                self.live.begin(position.epoch, self._judging, self.objective.similarity)
+            self.live.begin(position.epoch, position.batch > 0, self._judging, self.objective.similarity)
             batches = self.steps.batches(position.epoch)
             while position.batch < len(batches) and position.step < self.total:
                 group = batches[position.batch : position.batch + recipe.gradient_accumulation_steps]
@@ -143,9 +142,14 @@ class Loop:
     @contextmanager
     def _judging(self) -> Iterator[Embed]:
         """The present model, as it is used: no dropout and no graph."""
-        self.trainee.module.eval()
-        with torch.no_grad(), self.processes.autocast():
-            yield judged_by(self.trainee)
+        module = self.trainee.module
+        learning = module.training
+        module.eval()
+        try:
+            with torch.no_grad(), self.processes.autocast():
+                yield judged_by(self.trainee)
+        finally:
+            module.train(learning)
 
     # ---- judging and saving -------------------------------------------------------------------------------
 
