@@ -19,12 +19,13 @@ Metrics = str | Sequence[str] | None
 
 def evaluate(
     model: Any,
-    data: str | Path,
+    data: Any,
     *,
     metrics: Metrics = None,
     split: str = "test",
     seed: int = 0,
     save_run: Path | None = None,
+    **said: Any,
 ) -> Report:
     """Measure a model on data, each figure with a 95% interval.
 
@@ -32,11 +33,12 @@ def evaluate(
         model: an encoder, a model folder or name, an index folder, or anything with ``search(texts, k)``.
         data: a BEIR folder (nDCG and the like), scored pairs (Spearman), labelled pairs (average precision), labelled
             texts (recall@1, MAP@R), or pairs (each anchor among all positives). A folder of splits is read at
-            ``split``.
+            ``split``. Of a model of arrays: rows ``[n, ...]``.
         metrics: figures to give; None: those usual for the supervision.
         split: which split is judged.
         seed: of the bootstrap.
         save_run: where to write the ranking as a TREC run.
+        said: of rows of an array, their ``labels`` or ``pairs`` (see :func:`similis.judging_arrays.evaluate_rows`).
 
     Where the data have a training split too, the report says what of the judged split stands in it, word for word or
     nearly, and gives the figures without it.
@@ -45,8 +47,15 @@ def evaluate(
         UserError: data or model cannot be read, or a metric needs what the data lacks.
     """
     from similis import data as readers
+    from similis.encoders.arrays.rows import is_rows
     from similis.leaking import with_leakage
 
+    if is_rows(data):
+        from similis.judging_arrays import evaluate_rows
+
+        return evaluate_rows(model, data, metrics=metrics, seed=seed, **said)
+    if said:
+        raise UserError(f"{', '.join(said)} are said of rows of an array, and {data} is none: leave them out")
     path = Path(data)
 
     def checked(report: Report) -> Report:

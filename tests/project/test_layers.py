@@ -40,7 +40,7 @@ MAY = {
         *("data", "indexes", "search", "report"),
     },
 }
-ABOVE = {"judging", "leaking", "portraying", "api", "demo", "cli", "__init__"}
+ABOVE = {"judging", "judging_arrays", "leaking", "portraying", "api", "demo", "cli", "__init__"}
 
 
 def imports(path: Path) -> Iterator[str]:

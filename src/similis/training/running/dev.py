@@ -14,6 +14,7 @@ from torch import Tensor
 from similis.similarity import Similarity
 from similis.similarity.padding import joined
 from similis.training.rows.examples import Examples, Integers
+from similis.training.running.classes_dev import ClassesDev, new_classes
 
 #: Text codes ``[n]`` → embeddings ``[n, d]``, without a graph; True where the texts are queries.
 Embed = Callable[[Integers, bool], Tensor]
@@ -121,6 +122,8 @@ def dev_set(dev: Examples, train: Examples, most_keys: int, documents: Integers)
         return PairsDev(dev.queries, dev.keys, dev.scores, metric)
     if dev.labels is not None:
         assert train.labels is not None
+        if new_classes(dev.labels, train.labels):
+            return ClassesDev(dev.queries, dev.labels)
         rows = _spread(len(train), most_keys)
         return LabelsDev(dev.queries, dev.labels, train.queries[rows], train.labels[rows])
     assert dev.keys is not None
