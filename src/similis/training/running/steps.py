@@ -179,6 +179,14 @@ class Steps:
         size = recipe.per_device_train_batch_size * self.processes.count
         return mixed(self.parts, size, exponent=recipe.mixing, seed=recipe.seed, epoch=epoch)
 
+    def plain_gradients(self, group: Sequence[Drawn]) -> float:
+        """As :meth:`gradients`, of a loss that no extension has changed."""
+        own, self.stepping = self.stepping, []
+        try:
+            return self.gradients(group)
+        finally:
+            self.stepping = own
+
     def first_batches(self, count: int) -> list[Drawn]:
         return self.batches(0)[:count]
 

@@ -1,5 +1,21 @@
 """What changes how a step is taken: its gradients, its loss, the weights it leaves.
 
 ``base`` has the protocol and reads a recipe's ``stepping``; each of the others registers its ways. Imports ``rows``,
-``trainees`` and ``running.mixing``; :class:`~similis.training.running.steps.Steps` asks it at one place.
+``trainees`` and, of ``running``, how parts are mixed and dev is embedded; ``running.steps`` asks it at one place.
 """
+
+from similis.training.stepping import averages, consistency, fisher, groups, layers, mixout, sharpness, smoothness
+from similis.training.stepping.base import Stepping, stepping
+
+__all__ = [
+    "Stepping",
+    "averages",
+    "consistency",
+    "fisher",
+    "groups",
+    "layers",
+    "mixout",
+    "sharpness",
+    "smoothness",
+    "stepping",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -62,8 +62,8 @@ class Run(Protocol):
         """Queries and keys of a batch, with their graph unless gradients are off."""
         ...
 
-    def gradients(self, group: Sequence[Drawn]) -> float:
-        """Set the gradients of the mean loss of some batches, as a plain step does; returns that loss."""
+    def plain_gradients(self, group: Sequence[Drawn]) -> float:
+        """Set the gradients of the mean loss of some batches that no extension has changed; returns that loss."""
         ...
 
     def first_batches(self, count: int) -> list[Drawn]:
@@ -158,6 +158,26 @@ def dense(gradient: Tensor | None, like: Tensor) -> Tensor:
     if gradient is None:
         return torch.zeros_like(like)
     return gradient.to_dense() if gradient.is_sparse else gradient
+
+
+@torch.no_grad()
+def scale_gradient(parameter: nn.Parameter, factor: Tensor) -> None:
+    """Multiply a gradient, dense or of rows, by a factor of the parameter's shape."""
+    gradient = parameter.grad
+    if gradient is None:
+        return
+    if not gradient.is_sparse:
+        gradient.mul_(factor)
+        return
+    parameter.grad = gradient.coalesce()
+    parameter.grad.values().mul_(factor[parameter.grad.indices()[0]])
+
+
+def greatest(values: Iterable[Tensor], share: float) -> float:
+    """The bound that the greatest ``share`` of all numbers reach, at least one of them."""
+    every = torch.cat([v.flatten() for v in values])
+    count = max(1, round(share * len(every)))
+    return float(every.kthvalue(len(every) - count + 1).values)
 
 
 def inner_model(module: nn.Module) -> Any | None:
