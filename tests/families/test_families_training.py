@@ -24,7 +24,12 @@ from similis.training import train
 from similis.training.running.checkpoints import Checkpoints
 
 SMALL: dict[str, Any] = {"batch_size": 8, "max_steps": 6, "learning_rate": 1e-3, "dev": False}
-FAMILIES = ("sparse", "multi_vector(dimension=16)", "dense(pooling=latent_attention(latents=4, heads=2))")
+FAMILIES = (
+    "sparse",
+    "multi_vector(dimension=16)",
+    "dense(pooling=latent_attention(latents=4, heads=2))",
+    "dense(windows=attention_mean(size=6))",
+)
 
 #: Encodes and scores with the library alone, in a process that imports ours only where the model has a step of ours.
 THEIRS = """

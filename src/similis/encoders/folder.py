@@ -15,11 +15,14 @@ from similis.files import read_json
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 #: Classes of the library that cannot do without weights, and those that end a sparse model.
-_WEIGHTED = ("Transformer", "MLMTransformer", "StaticEmbedding", "SparseStaticEmbedding", "SparseAutoEncoder", "Dense")
+_WEIGHTED = (
+    *("Transformer", "MLMTransformer", "StaticEmbedding", "SparseStaticEmbedding", "SparseAutoEncoder", "Dense"),
+    *("LatentAttention", "LongTransformer", "ScalarMix", "WindowTransformer"),
+)
 _SPARSE = ("SpladePooling", "SparseStatic", "SparseAutoEncoder")
 #: Classes of this library's own that a folder may name, see :mod:`similis.encoders.modules`.
 OWN = "similis.encoders.modules."
-OWN_CLASSES = ("LatentAttention", "ScalarMix")
+OWN_CLASSES = ("LatentAttention", "LongTransformer", "ScalarMix", "WindowAggregation", "WindowTransformer")
 _ROUTER = ("router_config.json", "config.json")
 
 #: The library's names of its model classes, older ones too, and the families they are.

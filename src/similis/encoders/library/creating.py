@@ -33,6 +33,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "dimension": int,
         "query_prompt": str,
         "document_prompt": str,
+        "windows": str | Call,
+        "positions": str | Call,
+        "temperature": int | float,
     },
     "sparse": {"pooling": str, "queries": str, "expansion": bool},
     "multi_vector": {"dimension": int, "skip_punctuation": bool},
@@ -226,4 +229,4 @@ def from_text(family: str, call: Call, path: str, corpus_texts: Iterable[str] | 
 
 def _told(kind: Any) -> str:
     """A type as a user writes it."""
-    return "str" if kind == str | Call else str(kind.__name__)
+    return {str | Call: "str", int | float: "float"}.get(kind) or str(kind.__name__)

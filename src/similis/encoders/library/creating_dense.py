@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -33,6 +33,9 @@ def dense(
     dimension: int | None = None,
     query_prompt: str | None = None,
     document_prompt: str | None = None,
+    windows: str | Call | None = None,
+    positions: str | Call | None = None,
+    temperature: float | None = None,
     seed: int = 0,
 ) -> SentenceTransformerEncoder:
     """A dense model to train, with parts chosen here.
@@ -48,10 +51,16 @@ def dense(
         dimension: coordinates of a vector, by a new projection whose directions are orthogonal; None: the
             transformer's own.
         query_prompt: put before each query; likewise ``document_prompt`` before each document.
+        windows: how long texts are read in windows and aggregated, as ``attention_mean(size=256, step=128)``: see
+            :func:`~similis.encoders.library.long_texts.windowed`.
+        positions: how a longer window is made of learned positions, as ``recurrent(factor=4)``: see
+            :func:`~similis.encoders.library.long_texts.extended`.
+        temperature: of the attention: see :func:`~similis.encoders.library.attention.tempered`.
         seed: of what is new.
 
-    A final normalisation of the folder's own is kept. With ``latent_attention`` and ``scalar_mix``,
-    sentence-transformers loads the saved model where similis can be imported and ``trust_remote_code=True`` is given.
+    A final normalisation of the folder's own is kept. With ``latent_attention``, ``scalar_mix``, windows and
+    interpolated positions, sentence-transformers loads the saved model where similis can be imported and
+    ``trust_remote_code=True`` is given.
 
     Raises:
         UserError: no transformer, or an unknown or impossible pooling or dimension.
@@ -83,7 +92,45 @@ def dense(
         similarity_fn_name=settings.get("similarity_fn_name"),
         device="cpu",
     )
-    return SentenceTransformerEncoder(model)
+    return _changed(SentenceTransformerEncoder(model), windows, positions, temperature)
+
+
+def _changed(
+    made: SentenceTransformerEncoder,
+    windows: str | Call | None,
+    positions: str | Call | None,
+    temperature: float | None,
+) -> SentenceTransformerEncoder:
+    """The model with another attention, more positions, or windows over it."""
+    if temperature is not None:
+        from similis.encoders.library.attention import tempered
+
+        made = tempered(made, temperature)
+    if positions is not None:
+        from similis.encoders.library.long_texts import extended
+
+        call = _call("positions", positions, ("factor",))
+        made = extended(made, how=call.name, **cast(Any, call.arguments))
+    if windows is not None:
+        from similis.encoders.library.long_texts import windowed
+
+        call = _call("windows", windows, ("size", "step", "most"))
+        made = windowed(made, call.name, **cast(Any, call.arguments))
+    return made
+
+
+def _call(what: str, given: str | Call, known: tuple[str, ...], least: int = 1) -> Call:
+    """An option's text as a call with whole numbers.
+
+    Raises:
+        UserError: an argument that it does not take.
+    """
+    call = given if isinstance(given, Call) else parse_call(given)
+    for name, value in call.arguments.items():
+        if name not in known or not isinstance(value, int) or isinstance(value, bool) or value < least:
+            takes = f"takes whole numbers {' and '.join(known)}" if known else "takes no arguments"
+            raise UserError(f"{what} {call.name} {takes}, not {name}={value!r}")
+    return call
 
 
 def _tower(folder: Path, pooling: str | Call | None, seed: int) -> tuple[list[Any], list[Any]]:
@@ -124,10 +171,7 @@ def _pooled(first: Any, pooling: str | Call, seed: int) -> list[Any]:
         names = (*_PLAIN, *_LEARNED)
         said = f"pooling must be one of {', '.join(names)}, not {call.name!r}"
         raise UserError(said + did_you_mean(call.name, names))
-    for name, value in call.arguments.items():
-        if name not in known or not isinstance(value, int) or isinstance(value, bool) or value < (name != "start"):
-            takes = f"takes whole numbers {' and '.join(known)}" if known else "takes no arguments"
-            raise UserError(f"pooling {call.name} {takes}, not {name}={value!r}")
+    _call("pooling", call, known, least=0 if "start" in known else 1)
     if call.name in _PLAIN:
         return [Pooling(own, pooling_mode=call.name)]
     given: dict[str, Any] = dict(call.arguments)

@@ -12,14 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from similis.encoders.modules.latent_attention import LatentAttention
+    from similis.encoders.modules.positions import LongTransformer
     from similis.encoders.modules.scalar_mix import ScalarMix
+    from similis.encoders.modules.windows import WindowAggregation, WindowTransformer
 
 _HOMES = {
     "LatentAttention": "latent_attention",
+    "LongTransformer": "positions",
     "ScalarMix": "scalar_mix",
+    "WindowAggregation": "windows",
+    "WindowTransformer": "windows",
 }
 
-__all__ = ["LatentAttention", "ScalarMix"]
+__all__ = ["LatentAttention", "LongTransformer", "ScalarMix", "WindowAggregation", "WindowTransformer"]
 
 
 def own_classes() -> dict[str, type[Any]]:

@@ -1,10 +1,14 @@
-"""What the steps with weights of their own share: how they are saved and loaded."""
+"""What steps share: how those with weights are saved and loaded, and how one becomes another that does more."""
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import Any, TypeVar
 
 from sentence_transformers.base.modules import Module
+from torch import nn
+
+Step = TypeVar("Step", bound=nn.Module)
 
 
 class WeightedModule(Module):  # type: ignore[misc]
@@ -22,3 +26,11 @@ class WeightedModule(Module):  # type: ignore[misc]
         where = {"subfolder": subfolder, **{name: kwargs[name] for name in known if name in kwargs}}
         made = cls(**cls.load_config(model_name_or_path, **where))
         return cls.load_torch_weights(model_name_or_path, model=made, **where)
+
+
+def retyped(step: nn.Module, kind: type[Step]) -> Step:
+    """A step of another class that shares this one's weights and settings."""
+    made = copy.copy(step)
+    made._modules = dict(step._modules)
+    made.__class__ = kind
+    return made  # type: ignore[return-value]
