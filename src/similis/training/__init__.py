@@ -3,7 +3,7 @@
 ``fitting`` is the whole way to a ``fitted`` encoder: ``planning`` chooses what a ``recipe`` leaves open, ``sets`` makes
 the parts of a run and its dev set of data; what is learnt from is in ``rows``, what is trained in ``trainees``, the
 loop in ``running``. ``negatives`` searches for hard ones, ``teachers`` say what pairs are worth, ``pretraining``
-prepares a transformer on texts alone.
+prepares a transformer on texts alone, ``continual`` goes on after a model is in use.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from similis.training.continual.projection import crossings, project
     from similis.training.fitted import Fitted
     from similis.training.fitting import fit, train
     from similis.training.planning import Plan, plan
@@ -27,14 +28,29 @@ _HOMES = {
     "Plan": "planning",
     "Recipe": "recipe",
     "Teachers": "teachers.teaching",
+    "crossings": "continual.projection",
     "fit": "fitting",
     "mutual": "teachers.trans_encoder",
     "plan": "planning",
     "pretrain": "pretraining",
+    "project": "continual.projection",
     "train": "fitting",
 }
 
-__all__ = ["Fitted", "Interrupted", "Plan", "Recipe", "Teachers", "fit", "mutual", "plan", "pretrain", "train"]
+__all__ = [
+    "Fitted",
+    "Interrupted",
+    "Plan",
+    "Recipe",
+    "Teachers",
+    "crossings",
+    "fit",
+    "mutual",
+    "plan",
+    "pretrain",
+    "project",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

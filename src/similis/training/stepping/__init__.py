@@ -4,12 +4,13 @@
 ``trainees`` and, of ``running``, how parts are mixed and dev is embedded; ``running.steps`` asks it at one place.
 """
 
-from similis.training.stepping import averages, consistency, fisher, groups, layers, mixout, sharpness, smoothness
+from similis.training.stepping import averages, compatible, consistency, fisher, groups, layers, mixout, sharpness, smoothness
 from similis.training.stepping.base import Stepping, stepping
 
 __all__ = [
     "Stepping",
     "averages",
+    "compatible",
     "consistency",
     "fisher",
     "groups",

@@ -56,7 +56,7 @@ class OldVectors:
         return torch.from_numpy(self._sides[queries][self._place[codes.clip(0)]])
 
     def keys(self, batch: Batch) -> Tensor:
-        """Vectors of a batch's keys, of its queries as keys where it has none: ``[m, d]``, or ``[n, L, d]`` of lists."""
+        """Vectors of a batch's keys, or of its queries where it has none: ``[m, d]``, or ``[n, L, d]`` of lists."""
         return self(batch.queries if batch.keys is None else batch.keys, False)
 
     def state(self) -> dict[str, Tensor]:

@@ -1,0 +1,9 @@
+"""Going on after a model is in use: into an old model's space (``projection``).
+
+Steps that hold a new model to an old one are :mod:`similis.training.stepping.compatible`; data learnt before comes
+again by a recipe's ``replay``.
+"""
+
+from similis.training.continual.projection import crossings, project
+
+__all__ = ["crossings", "project"]
