@@ -15,7 +15,8 @@ from similis.encoders.static.encoder import StaticEncoder
 from similis.errors import UserError
 from similis.text import Call, parse_call
 
-_FAMILY = re.compile(r"(?P<call>(?P<family>dense|sparse|multi_vector)(\([^:]*\))?):(?P<path>.+)", re.DOTALL)
+_FAMILY = re.compile(r"(?P<call>(?P<family>dense|sparse|unicoil|multi_vector)(\([^:]*\))?):(?P<path>.+)", re.DOTALL)
+_HEAD = re.compile(r"(?P<call>(gaussian|poincare|lorentz)(\([^:]*\))?):(?P<path>.+)", re.DOTALL)
 
 
 def create(
@@ -28,17 +29,20 @@ def create(
     tokenizer: str = "bpe",
     initialisation: str = "auto",
     similarity_name: str = "cosine",
+    head: str | Call | None = None,
     **options: Any,
 ) -> Encoder:
     """An encoder to train or to use as it is.
 
     Args:
         base: ``static``: tokenizer and token vectors from the corpus; ``static:PATH``: tokenizer and token
-            vectors from the transformer at PATH (:func:`distil`); ``dense:PATH``, ``sparse:PATH`` and
-            ``multi_vector:PATH``: a new model of the family from the transformer at PATH, with options as in
+            vectors from the transformer at PATH (:func:`distil`); ``dense:PATH``, ``sparse:PATH``,
+            ``unicoil:PATH`` and ``multi_vector:PATH``: a new model of the family from the transformer at PATH, with options as in
             ``dense(pooling=cls):PATH`` (see :mod:`similis.encoders.library.creating_dense` and
             :mod:`~similis.encoders.library.creating`); ``cross:PATH``: a new cross-encoder from it (see
-            :class:`~similis.encoders.scorers.cross.CrossEncoderScorer`); anything else: a folder or hub name, loaded.
+            :class:`~similis.encoders.scorers.cross.CrossEncoderScorer`);
+            ``gaussian:PATH``, ``poincare:PATH`` and ``lorentz:PATH``: the dense model at PATH, which may itself be
+            such a text, with a new head; anything else: a folder or hub name, loaded.
         dimension: coordinates of a new encoder's vectors; None: 256 of a static one, or a transformer's own where
             fewer; of other families as their own option of that name.
         corpus_texts: the texts a static encoder learns its words from; needed for ``static``. A new sparse model
@@ -48,6 +52,8 @@ def create(
         tokenizer: kind of tokenizer, see :func:`similis.encoders.static.tokenizers.train_tokenizer`.
         initialisation: see :func:`similis.encoders.static.init.initial_weights`.
         similarity_name: what a new static encoder states; ``cosine`` ends in a normalisation.
+        head: of a dense transformer: ``gaussian(dimension=64)``, ``poincare`` or ``lorentz`` (see
+            :mod:`similis.encoders.heads`); the same as before ``:PATH``.
         options: of a new model, as they stand in its base's text: ``create("dense:PATH", pooling="cls")``.
 
     Raises:
@@ -56,6 +62,18 @@ def create(
     from similis.encoders.loading import load
 
     name = str(base)
+    start = _HEAD.fullmatch(name)
+    if start or head is not None:
+        from similis.encoders.library.headed import headed
+
+        if start and head is not None:
+            raise UserError(f"a head stands before {start['path']} already: leave head={head} out")
+        call = parse_call(start["call"]) if start else parse_call(head) if isinstance(head, str) else head
+        assert call is not None
+        if dimension is not None:
+            call = Call(call.name, {"dimension": dimension, **call.arguments})
+        found = create(start["path"] if start else base, corpus_texts=corpus_texts, seed=seed, **options)
+        return cast(Encoder, headed(found, call, seed))
     if name.startswith("static:"):
         return distil(name.removeprefix("static:"), dimension, corpus_texts, similarity_name=similarity_name)
     if name.startswith("cross:"):
@@ -67,7 +85,7 @@ def create(
         from similis.encoders.library.creating import from_text
 
         call = parse_call(made["call"])
-        if dimension is not None and made["family"] != "sparse":
+        if dimension is not None and made["family"] not in ("sparse", "unicoil"):
             options.setdefault("dimension", dimension)
         call = Call(call.name, {**options, **call.arguments})
         return cast(Encoder, from_text(made["family"], call, made["path"], corpus_texts, seed))
