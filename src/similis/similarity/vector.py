@@ -34,8 +34,10 @@ class _Unit(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor]:
         made, inverse = ctx.saved_tensors
-        along = (outer[0] * made).sum(-1, keepdim=True)
-        return (torch.addcmul(outer[0], made, along, value=-1).mul_(inverse),)
+        gradient = outer[0] * made
+        along = gradient.sum(-1, keepdim=True).mul_(inverse)
+        # in the same memory: new pages cost a small batch as much as the arithmetic
+        return (torch.mul(outer[0], inverse, out=gradient).addcmul_(made, along, value=-1),)
 
 
 def unit(vectors: Tensor) -> Tensor:
