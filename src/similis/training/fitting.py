@@ -139,7 +139,7 @@ def train(
     table = TextTable()
     sets = [
         learnt(name, source, table, dev_of(dev, name, number), given, max_bad)
-        for number, (name, source) in enumerate(sources_of(data, max_bad=max_bad).items())
+        for number, (name, source) in enumerate(sources_of(data, max_bad=max_bad, replay=given.replay).items())
     ]
     main = sets[0]
     refuse_pairs(sets, given)

@@ -62,6 +62,8 @@ class Recipe:
             :mod:`similis.training.rows.unlabeled`); None: by what the texts are like.
         mixing: where several data sets are learnt at once, the exponent of their shares of the batches: 1 in proportion
             to their sizes, 0 equal shares.
+        replay: path of data that was learnt before and is to be kept: some batches of every epoch are of it.
+        replay_share: share of the batches that are of ``replay``.
         negatives: text of a source of hard negatives, such as ``hard(count=1)`` (see
             :mod:`similis.training.negatives`), for pairs and triplets; None: those of the batch and the data.
         batch_negatives: of each list of keys that a cross-encoder learns from, how many are other rows' of the batch.
@@ -101,6 +103,8 @@ class Recipe:
     passages: int | None = None
     pairs: str | None = None
     mixing: float = 1.0
+    replay: str | None = None
+    replay_share: float = 0.2
     negatives: str | None = None
     batch_negatives: int = 3
     teacher: str | None = None
@@ -129,6 +133,8 @@ class Recipe:
             raise UserError(f"batch_negatives must be at least 0, not {self.batch_negatives}")
         if not 0.0 <= self.mixing <= 1.0:
             raise UserError(f"mixing must lie between 0 and 1, not {self.mixing}")
+        if not 0.0 < self.replay_share < 1.0:
+            raise UserError(f"replay_share must lie between 0 and 1, not {self.replay_share}")
         if not 0.0 <= self.dev_share <= 0.5:
             raise UserError(f"dev_share must lie between 0 and 0.5, not {self.dev_share}")
         if self.bf16 and self.fp16:

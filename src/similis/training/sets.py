@@ -28,6 +28,9 @@ from similis.training.teachers.teaching import Teachers
 from similis.training.trainees.base import Trainee
 from similis.training.trainees.families import cross_objective, objective_of, of_head
 
+#: The name of the data that was learnt before.
+REPLAY = "replay"
+
 
 @dataclass(frozen=True, eq=False)
 class Learnt:
@@ -39,11 +42,17 @@ class Learnt:
     held: Examples | None
 
 
-def sources_of(data: Any, *, max_bad: float) -> dict[str, Dataset]:
-    """The data sets a user gave, by name: one, or a mapping of names to paths or data sets."""
+def sources_of(data: Any, *, max_bad: float, replay: str | None = None) -> dict[str, Dataset]:
+    """The data sets a user gave, by name: one, or a mapping of names to paths or data sets; then what is replayed."""
     if isinstance(data, Mapping) and data and all(isinstance(v, str | Path | Dataset) for v in data.values()):
-        return {str(name): dataset_of(value, max_bad=max_bad) for name, value in data.items()}
-    return {"": dataset_of(data, max_bad=max_bad)}
+        found = {str(name): dataset_of(value, max_bad=max_bad) for name, value in data.items()}
+    else:
+        found = {"": dataset_of(data, max_bad=max_bad)}
+    if replay is not None:
+        if REPLAY in found:
+            raise UserError(f"a data set is called {REPLAY!r} and replay is given too; give it another name")
+        found[REPLAY] = dataset_of(replay, max_bad=max_bad)
+    return found
 
 
 def family_of(encoder: Encoder | None) -> str:
@@ -123,7 +132,8 @@ def objective_for(
     Raises:
         UserError: the objective has no meaning for the supervision.
     """
-    wanted = objective.get(each.name) if isinstance(objective, Mapping) else objective if each is sets[0] else None
+    alike = each is sets[0] or (each.name == REPLAY and each.training.learns == sets[0].training.learns)
+    wanted = objective.get(each.name) if isinstance(objective, Mapping) else objective if alike else None
     if wanted is None and given.teacher is not None:
         wanted = given.objective  # what a teacher says is learnt by one objective
     if isinstance(wanted, Objective):
@@ -146,7 +156,8 @@ def part_of(each: Learnt, loss: Objective, sampler: str, trainee: Trainee, recip
     if isinstance(training, Embedded):
         training = training.reduced(trainee.dimension)
     loss.prepare(dimension=trainee.dimension, classes=len(training.classes) or None, rows=len(each.source))
-    return Part(each.name, training, loss, sampler, training.items(trainee.lengths))
+    share = recipe.replay_share if each.name == REPLAY else None
+    return Part(each.name, training, loss, sampler, training.items(trainee.lengths), share)
 
 
 def judge_of(

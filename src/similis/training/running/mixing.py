@@ -28,6 +28,7 @@ class Part:
         objective: prepared for its sizes.
         sampler: text of a registered sampler.
         items: its rows as the sampler sees them.
+        share: of all batches, where it is fixed (data that is replayed); None: by its size.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Part:
     objective: Objective
     sampler: str
     items: Items
+    share: float | None = None
 
 
 class Drawn(NamedTuple):
@@ -47,7 +49,8 @@ class Drawn(NamedTuple):
 def mixed(parts: Sequence[Part], batch_size: int, *, exponent: float, seed: int, epoch: int) -> list[Drawn]:
     """The batches of an epoch, those of the parts in random order.
 
-    An epoch has as many batches as all parts have together. A part's share of them is in proportion to its own number
+    An epoch has as many batches as all parts have together, and beside them those of parts with a fixed share, which
+    are read in turns. Else a part's share of them is in proportion to its own number
     to the power of ``exponent``: at 1 every row is read once; at 0 all parts have equal shares, small ones are read
     several times and large ones in turns (the sampling of "Massively Multilingual Neural Machine Translation in the
     Wild: Findings and Challenges", Arivazhagan, Bapna, Firat, Lepikhin, Johnson, Krikun et al., 2019, with exponent =
@@ -66,10 +69,18 @@ def mixed(parts: Sequence[Part], batch_size: int, *, exponent: float, seed: int,
     counts = [len(batches) for batches in own]
     drawn = [
         Drawn(part, rows)
-        for part, count, wanted in zip(parts, counts, _shares(counts, exponent), strict=True)
+        for part, count, wanted in zip(parts, counts, _wanted(parts, counts, exponent), strict=True)
         for rows in _taken(part, batch_size, count, wanted, seed=seed, epoch=epoch)
     ]
     return [drawn[i] for i in np.random.default_rng([seed, epoch, len(drawn)]).permutation(len(drawn))]
+
+
+def _wanted(parts: Sequence[Part], counts: Sequence[int], exponent: float) -> list[int]:
+    """How many batches of an epoch each part gives, fixed shares being of all of them; at least one."""
+    free = [n for n, part in enumerate(parts) if part.share is None]
+    found = dict(zip(free, _shares([counts[n] for n in free], exponent), strict=True))
+    total = sum(found.values()) / (1 - math.fsum(part.share or 0.0 for part in parts))
+    return [found.get(n, max(1, round(total * (part.share or 0.0)))) for n, part in enumerate(parts)]
 
 
 def _shares(counts: Sequence[int], exponent: float) -> list[int]:
