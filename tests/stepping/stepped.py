@@ -1,17 +1,26 @@
-"""A run small enough to check a step by hand: a module, and a loss of its own."""
+"""Runs small enough to check a step by hand: a module with a loss of its own, and a transformer over made-up rows."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from similis.encoders.creating import create
+from similis.objective import Objective
 from similis.training.recipe import Recipe
+from similis.training.rows.examples import Examples, TextTable
+from similis.training.running.checkpoints import Position
+from similis.training.running.mixing import Part
+from similis.training.running.steps import Steps
 from similis.training.stepping.base import Stepping
+from similis.training.trainees.transformer import TransformerTrainee
 
 
 class Toy:
@@ -78,3 +87,36 @@ def quadratic(module: nn.Module) -> Tensor:
     """½ Σ a·w² with a = 1, 2, 3, … over all numbers: its gradient is a·w."""
     flat = torch.cat([p.flatten() for p in module.parameters()])
     return (torch.arange(1, len(flat) + 1, dtype=flat.dtype) * flat.square()).sum() / 2
+
+
+WORDS = [f"{a}{b}{c}" for a in "bdfgk" for b in "aeiou" for c in "lmnr"]
+
+
+def rows(count: int, seed: int = 0) -> list[tuple[str, str]]:
+    """Queries of two of the four words of their document."""
+    generator = random.Random(seed)
+    made = []
+    for _ in range(count):
+        topic = generator.sample(WORDS, 4)
+        made.append((" ".join(topic[:2]), " ".join([*topic, *generator.sample(WORDS, 3)])))
+    return made
+
+
+def steps_of(model: Path, *counts: int, dropout: float | None = None, total: int = 10, **settings: Any) -> Steps:
+    """Steps of a transformer over one set of pairs for each of ``counts``."""
+    recipe = Recipe().with_settings({"learning_rate": 1e-3, "batch_size": 8, "warmup_steps": 0.0, **settings})
+    table, parts = TextTable(), []
+    for number, count in enumerate(counts):
+        made = rows(count, number)
+        examples = Examples("pairs", table, table.add(q for q, _ in made), table.add(k for _, k in made))
+        parts.append(Part(str(number), examples, Objective("infonce(temperature=0.1)"), "shuffle", examples.items()))
+    encoder = create(str(model))
+    if dropout is not None:
+        for part in encoder.module.modules():  # type: ignore[attr-defined]
+            if isinstance(part, nn.Dropout):
+                part.p = dropout
+    trainee = TransformerTrainee(encoder, table.texts, recipe)  # type: ignore[arg-type]
+    steps = Steps(trainee, parts, recipe, Position())
+    steps.total = total
+    trainee.module.train()
+    return steps
