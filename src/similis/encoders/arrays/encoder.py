@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from similis.encoders.arrays.modules import BuiltIn
-from similis.encoders.arrays.rows import floats, rows_of
+from similis.encoders.arrays.rows import array_of, floats, rows_of
 from similis.encoders.base import Vectors, checked_similarity, unit_rows
 from similis.errors import UserError
 from similis.progress import track
@@ -143,9 +143,9 @@ class ArrayEncoder:
 
     def _rows(self, rows: Any) -> tuple[NDArray[Any], bool]:
         """Rows ``[n, *shape]``, and whether it was a single one."""
-        plain = not isinstance(rows, str | Path)
-        single = plain and tuple(getattr(rows, "shape", None) or np.shape(rows)) == self.shape
-        given = rows_of(rows[None] if single and hasattr(rows, "shape") else [rows] if single else rows)
+        given = array_of(rows)
+        single = given.shape == self.shape
+        given = rows_of(given[None] if single else given)
         if given.shape[1:] != self.shape:
             raise UserError(f"the model reads rows of shape {list(self.shape)}, not {list(given.shape[1:])}")
         return given, single

@@ -21,11 +21,11 @@ def is_rows(data: Any) -> bool:
     return isinstance(data, np.ndarray) or (type(data).__module__ == "torch" and hasattr(data, "detach"))
 
 
-def rows_of(data: Any, what: str = "the array") -> NDArray[Any]:
-    """Rows ``[n, ...]`` of numbers; a file is mapped into memory, not read.
+def array_of(data: Any, what: str = "the array") -> NDArray[Any]:
+    """An array of numbers of any shape; a file is mapped into memory, not read.
 
     Raises:
-        UserError: it is no array of numbers, has no rows, or one number a row and no axis for it.
+        UserError: it is no array of numbers.
     """
     if isinstance(data, str | Path):
         what = str(data)
@@ -41,6 +41,16 @@ def rows_of(data: Any, what: str = "the array") -> NDArray[Any]:
         raise UserError(f"{what} is no array: its rows differ in length") from None
     if rows.dtype.kind not in "fiub":
         raise UserError(f"{what} holds {rows.dtype}; rows are numbers [n, ...]")
+    return rows
+
+
+def rows_of(data: Any, what: str = "the array") -> NDArray[Any]:
+    """Rows ``[n, ...]`` of numbers.
+
+    Raises:
+        UserError: as :func:`array_of`, or a row is no vector, image or the like.
+    """
+    rows = array_of(data, what)
     if rows.ndim < 2 or 0 in rows.shape[1:]:
         raise UserError(
             f"{what} has the shape {list(rows.shape)}; rows are [n, ...], such as [n, 64] or [n, 3, 32, 32]"
