@@ -137,3 +137,27 @@ def test_a_run_with_searched_negatives_resumes_exactly(tmp_path: Path, monkeypat
         train(ROWS, output=tmp_path / "cut", save_steps=1, **settings)
     resumed = train(ROWS, output=tmp_path / "cut", save_steps=1, **settings).encoder.encode(["red fruit"])
     assert np.array_equal(whole, resumed)
+
+
+@pytest.mark.parametrize("similarity", ["dot", "cosine"])
+def test_wide_embeddings_are_searched_in_blocks_to_the_same_end(
+    similarity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from similis.training.negatives import searched
+
+    examples, documents = _examples()
+    generator = torch.Generator().manual_seed(0)
+    words = torch.rand(64, 50, generator=generator) * (torch.rand(64, 50, generator=generator) < 0.3)
+
+    def found() -> np.ndarray:
+        searching = Searching(negatives("hard(count=3, depth=4, below=0.99)"), examples, documents, seed=0)
+        return searching.search(0, lambda codes, _: words[torch.from_numpy(codes)], build(similarity)).negatives
+
+    whole = found()
+    seen: list[int] = []
+    real = torch.Tensor.to_dense
+    monkeypatch.setattr(searched, "_WIDE", 40)
+    monkeypatch.setattr(searched, "_BLOCK", 150)  # three texts of 50 coordinates
+    monkeypatch.setattr(torch.Tensor, "to_dense", lambda self: seen.append(len(self)) or real(self))
+    assert np.array_equal(found(), whole)
+    assert max(seen) == 3

@@ -79,6 +79,7 @@ def checkpoints_of(folder: Path, plan_: Plan, sets: Sequence[Learnt], documents:
         "data": [each.source.fingerprint for each in sets],
         "dev": [None if each.held is None else _codes_digest(each.held.text_codes(), len(each.held)) for each in sets],
         "corpus": _codes_digest(documents, len(documents)),
+        "teacher": next((asked for each in sets if (asked := getattr(each.training, "asked", ""))), None),
     }
     made = Checkpoints(folder.with_name(folder.name + ".checkpoints"), {**run, "similis": __version__})
     if made.latest is None or not resume:

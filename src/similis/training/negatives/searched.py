@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TypeAlias
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from similis.errors import UserError
@@ -11,7 +15,11 @@ from similis.registry import Source, register
 from similis.training.negatives.base import Search, drawn, known, most_positives
 from similis.training.rows.examples import Integers
 
-_BLOCK = 1 << 23  # scores held at once
+_BLOCK = 1 << 23  # scores, or coordinates of wide embeddings, held at once
+#: Coordinates from which embeddings are held as sparse tensors: more than any dense model has.
+_WIDE = 8192
+
+Floats: TypeAlias = NDArray[np.float32]
 
 
 @register(
@@ -112,23 +120,56 @@ class ByWords:
         return drawn(search.pool[found], allowed, self.count, search.generator)
 
 
-def _searched(search: Search, queries: Integers, depth: int) -> tuple[Integers, np.ndarray[tuple[int, int], np.dtype]]:
-    """Positions in the pool and scores of the best for each query, ``[Q, depth]``."""
-    keys = search.similarity.prepare_keys(search.embed(search.pool, False))
-    embedded = search.embed(queries, True)
-    step = max(1, _BLOCK // max(1, len(search.pool)))
+def _searched(search: Search, queries: Integers, depth: int) -> tuple[Integers, Floats]:
+    """Positions in the pool and scores of the best for each query, ``[Q, depth]``.
+
+    What is wide and mostly 0 (a sparse model's words) is held as sparse tensors, and made dense a block at a time.
+    """
+    keys, embedded = _Held(search, search.pool, False), _Held(search, queries, True)
     found, scores = [], []
     with torch.no_grad():
-        for start in range(0, len(queries), step):
-            part = search.similarity.score(search.similarity.prepare_queries(embedded[start : start + step]), keys)
-            best = part.topk(depth, dim=-1)
-            found.append(best.indices.cpu().numpy())
-            scores.append(best.values.float().cpu().numpy())
+        for query in embedded.blocks(max(1, _BLOCK // max(1, keys.longest))):
+            asked = search.similarity.prepare_queries(query)
+            values, places = torch.zeros(len(query), 0), torch.zeros(len(query), 0, dtype=torch.long)
+            start = 0
+            for key in keys.blocks(len(search.pool)):
+                part = search.similarity.score(asked, search.similarity.prepare_keys(key))
+                best = part.topk(min(depth, part.shape[1]), dim=-1)
+                values = torch.cat([values, best.values.float().cpu()], 1)
+                places = torch.cat([places, best.indices.cpu() + start], 1)
+                values, order = values.topk(min(depth, values.shape[1]), dim=-1)
+                places = places.gather(1, order)
+                start += len(key)
+            found.append(places.numpy())
+            scores.append(values.numpy())
     return np.concatenate(found), np.concatenate(scores)
+
+
+class _Held:
+    """Embeddings of text codes: as they are, or, where they are wide, as sparse blocks of few texts."""
+
+    def __init__(self, search: Search, codes: Integers, queries: bool) -> None:
+        first = search.embed(codes[:1], queries)
+        self._wide = first.dim() == 2 and first.shape[1] > _WIDE
+        step = max(1, _BLOCK // first.shape[1]) if self._wide else len(codes)
+        self.longest = min(step, len(codes))
+        starts = range(0, len(codes), step)
+        found = (search.embed(codes[i : i + step], queries) for i in starts)
+        self._parts = [part.to_sparse() if self._wide else part for part in found]
+
+    def blocks(self, most: int) -> Iterator[Tensor]:
+        """Dense embeddings of at most ``most`` texts at once, in order."""
+        for part in self._parts:
+            dense = part.to_dense() if self._wide else part
+            yield from dense.split(most)
 
 
 def _paired(search: Search, queries: Integers, keys: Integers) -> np.ndarray[tuple[int], np.dtype]:
     """The present score of each row's own pair, ``[n]``."""
+    first, second = _Held(search, queries, True), _Held(search, keys, False)
+    scores: list[Tensor] = []
     with torch.no_grad():
-        scores: Tensor = search.similarity.paired(search.embed(queries, True), search.embed(keys, False))
-    return scores.float().cpu().numpy()
+        most = min(first.longest, second.longest)
+        for query, key in zip(first.blocks(most), second.blocks(most), strict=True):
+            scores.append(search.similarity.paired(query, key).float().cpu())
+    return torch.cat(scores).numpy()

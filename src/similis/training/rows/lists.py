@@ -25,11 +25,13 @@ class Listed(Examples):
         sampled: keys of other rows of the batch that each list ends in.
         seed: of what is sampled.
         taught: a teacher's scores ``[n, 1 + r]`` of the row's own keys, which then are what is learnt.
+        asked: who gave them, as fingerprints.
     """
 
     sampled: int = 0
     seed: int = 0
     taught: NDArray[np.float32] | None = None
+    asked: str = ""
 
     @classmethod
     def of(cls, examples: Examples, **further: Any) -> Listed:

@@ -33,11 +33,13 @@ class Matrix(Examples):
         sides: vectors of the teachers as queries and as documents, each ``[T', d]``.
         place: row of each text of the table in these vectors, ``[T]``.
         similarity: the teachers'.
+        asked: who was asked, as fingerprints.
     """
 
     sides: tuple[tuple[Floats, Floats], ...] = ()
     place: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
     similarity: Similarity | None = None
+    asked: str = ""
 
     @property
     def learns(self) -> str:
@@ -69,10 +71,12 @@ class Embedded(Examples):
     Attributes:
         targets: ``[T', d]``, in the student's dimension after :meth:`reduced`.
         place: row of each text of the table among them, ``[T]``.
+        asked: who was asked, as fingerprints.
     """
 
     targets: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     place: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
+    asked: str = ""
 
     @property
     def learns(self) -> str:
@@ -148,7 +152,8 @@ def _matrix(examples: Examples, documents: Integers, teachers: Teachers) -> Matr
     texts = [examples.table.texts[code] for code in codes]
     sides = tuple((teacher.vectors(texts, True), teacher.vectors(texts, False)) for teacher in teachers.each)
     similarity = build(teachers.each[0].model.similarity_name)
-    return Matrix(**_same(examples), sides=sides, place=place, similarity=similarity)
+    asked = teachers.fingerprint
+    return Matrix(**_same(examples), sides=sides, place=place, similarity=similarity, asked=asked)
 
 
 def _embedded(examples: Examples, teachers: Teachers) -> Embedded:
@@ -157,7 +162,8 @@ def _embedded(examples: Examples, teachers: Teachers) -> Embedded:
     teacher: Teacher = teachers.each[0]
     codes, place = _places(examples, np.zeros(0, np.int64))
     texts = [examples.table.texts[code] for code in codes]
-    return Embedded(**_same(examples), targets=teacher.vectors(texts, False), place=place)
+    targets = teacher.vectors(texts, False)
+    return Embedded(**_same(examples), targets=targets, place=place, asked=teachers.fingerprint)
 
 
 def _lists(examples: Examples, documents: Integers, recipe: Recipe, teachers: Teachers) -> tuple[Listed, Recipe]:
@@ -181,7 +187,7 @@ def _lists(examples: Examples, documents: Integers, recipe: Recipe, teachers: Te
     codes = zip(examples.queries[row].tolist(), keys[row, column].tolist(), strict=True)
     said = np.zeros(keys.shape, np.float32)
     said[row, column] = teachers.scores([(texts[query], texts[key]) for query, key in codes])
-    return replace(made, taught=said), recipe
+    return replace(made, taught=said, asked=teachers.fingerprint), recipe
 
 
 def _unasked(*_: Any) -> Any:

@@ -107,6 +107,11 @@ class Teachers:
         return JOIN.join(teacher.name for teacher in self.each)
 
     @property
+    def fingerprint(self) -> str:
+        """Whose answers these are, whatever the models are called and wherever they lie."""
+        return JOIN.join(teacher.fingerprint for teacher in self.each)
+
+    @property
     def embed(self) -> bool:
         """Whether all give each text one vector, under one similarity, so that any pair's score costs a product."""
         names = {teacher.model.similarity_name for teacher in self.each if teacher.embeds}
