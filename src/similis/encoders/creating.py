@@ -37,8 +37,8 @@ def create(
     Args:
         base: ``static``: tokenizer and token vectors from the corpus; ``static:PATH``: tokenizer and token
             vectors from the transformer at PATH (:func:`distil`); ``dense:PATH``, ``sparse:PATH``,
-            ``unicoil:PATH`` and ``multi_vector:PATH``: a new model of the family from the transformer at PATH, with options as in
-            ``dense(pooling=cls):PATH`` (see :mod:`similis.encoders.library.creating_dense` and
+            ``unicoil:PATH`` and ``multi_vector:PATH``: a new model of the family from the transformer at PATH, with
+            options as in ``dense(pooling=cls):PATH`` (see :mod:`similis.encoders.library.creating_dense` and
             :mod:`~similis.encoders.library.creating`); ``cross:PATH``: a new cross-encoder from it (see
             :class:`~similis.encoders.scorers.cross.CrossEncoderScorer`);
             ``gaussian:PATH``, ``poincare:PATH`` and ``lorentz:PATH``: the dense model at PATH, which may itself be

@@ -17,12 +17,14 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 #: Classes of the library that cannot do without weights, and those that end a sparse model.
 _WEIGHTED = (
     *("Transformer", "MLMTransformer", "StaticEmbedding", "SparseStaticEmbedding", "SparseAutoEncoder", "Dense"),
-    *("LatentAttention", "LongTransformer", "ScalarMix", "WindowTransformer"),
+    *("LatentAttention", "LongTransformer", "ScalarMix", "TokenImpacts", "WindowTransformer"),
 )
-_SPARSE = ("SpladePooling", "SparseStatic", "SparseAutoEncoder")
+_SPARSE = ("SpladePooling", "SparseStatic", "SparseAutoEncoder", "TokenImpacts")
 #: Classes of this library's own that a folder may name, see :mod:`similis.encoders.modules`.
 OWN = "similis.encoders.modules."
-OWN_CLASSES = ("LatentAttention", "LongTransformer", "ScalarMix", "WindowAggregation", "WindowTransformer")
+OWN_CLASSES = (
+    *("LatentAttention", "LongTransformer", "ScalarMix", "TokenImpacts", "WindowAggregation", "WindowTransformer"),
+)
 _ROUTER = ("router_config.json", "config.json")
 
 #: The library's names of its model classes, older ones too, and the families they are.

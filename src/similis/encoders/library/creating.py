@@ -37,6 +37,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "positions": str | Call,
         "temperature": int | float,
     },
+    "unicoil": {},
     "sparse": {"pooling": str, "queries": str, "expansion": bool},
     "multi_vector": {"dimension": int, "skip_punctuation": bool},
 }
@@ -100,6 +101,33 @@ def sparse(
                 raise UserError(f"{queries} and {path} have different vocabularies; the sides must share one")
         modules = [Router.for_query_document(query_modules=read, document_modules=documents)]
     return SparseLibraryEncoder(SparseEncoder(modules=modules, similarity_fn_name="dot", device="cpu"))
+
+
+def unicoil(path: str | Path, *, seed: int = 0) -> SparseLibraryEncoder:
+    """A uniCOIL model: one weight for each word of a text, no words beside them.
+
+    Expansion is done on the texts (append what a query generator gives) before they are encoded.
+    :func:`~similis.encoders.library.sparse.quantized` makes whole numbers of the weights. sentence-transformers loads
+    the saved model where similis can be imported and ``trust_remote_code=True`` is given.
+
+    Args:
+        path: a transformer's folder, plain or in sentence-transformers format.
+        seed: of the new weights.
+
+    Raises:
+        UserError: no transformer.
+
+    Source: see :class:`~similis.encoders.modules.TokenImpacts`.
+    """
+    from sentence_transformers import SparseEncoder
+
+    from similis.encoders.library.sparse import SparseLibraryEncoder
+    from similis.encoders.modules import TokenImpacts
+
+    first = transformer(Path(path), "feature-extraction", seed)
+    words = len(first.auto_model.get_input_embeddings().weight)
+    impacts = TokenImpacts(int(first.get_embedding_dimension()), words, sorted(first.tokenizer.all_special_ids), seed)
+    return SparseLibraryEncoder(SparseEncoder(modules=[first, impacts], similarity_fn_name="dot", device="cpu"))
 
 
 def multi_vector(
@@ -215,6 +243,8 @@ def from_text(family: str, call: Call, path: str, corpus_texts: Iterable[str] | 
     known = _OPTIONS[family]
     for name, value in call.arguments.items():
         if name not in known or not isinstance(value, known[name]):
+            if not known:
+                raise UserError(f"{family} takes no options, not {name}={value!r}")
             takes = ", ".join(f"{n} ({_told(t)})" for n, t in known.items())
             raise UserError(f"{family} takes {takes}, not {name}={value!r}")
     given: dict[str, Any] = dict(call.arguments)
@@ -222,6 +252,8 @@ def from_text(family: str, call: Call, path: str, corpus_texts: Iterable[str] | 
         from similis.encoders.library.creating_dense import dense
 
         return dense(path, seed=seed, **given)
+    if family == "unicoil":
+        return unicoil(path, seed=seed)
     if family == "sparse":
         return sparse(path, corpus_texts=corpus_texts, seed=seed, **given)
     return multi_vector(path, seed=seed, **given)

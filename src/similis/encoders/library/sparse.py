@@ -64,6 +64,11 @@ class SparseLibraryEncoder(LibraryEncoder[csr_matrix]):
         return self._dimension
 
     @property
+    def sided(self) -> bool:
+        """Whether sides are read by parts of their own, or their tokens' impacts are put together otherwise."""
+        return self.asymmetric or type(self._routes[None][-1]).__name__ == "TokenImpacts"
+
+    @property
     def normalizes(self) -> bool:
         """False: weights are as the model gives them."""
         return False
@@ -123,6 +128,32 @@ def unit(vectors: csr_matrix) -> csr_matrix:
     return (diags(1 / np.maximum(norms, 1e-12)) @ vectors).astype(np.float32).tocsr()
 
 
+def quantized(vectors: csr_matrix, bits: int = 8) -> csr_matrix:
+    """Weights as whole numbers from 1 to 2^bits - 1, in float32; the largest of all is the largest number.
+
+    Weights that round to nothing stay 1: a word of the text is found by it. An index of them is searched as any other,
+    and its scores are whole numbers times the queries' weights.
+
+    Args:
+        vectors: weights of at least 0, CSR ``[n, vocabulary]``.
+        bits: 1 to 16; 8 is what impacts are stored in.
+
+    Raises:
+        UserError: bits out of range, or a weight below zero.
+
+    Source: as :class:`~similis.encoders.modules.TokenImpacts`.
+    """
+    if not 1 <= bits <= 16:
+        raise UserError(f"impacts are stored in 1 to 16 bits, got {bits}")
+    made = vectors.astype(np.float32).tocsr(copy=True)
+    made.eliminate_zeros()
+    if made.nnz and float(made.data.min()) < 0:
+        raise UserError("impacts are weights of at least 0, and a weight is below")
+    if made.nnz:
+        made.data = np.maximum(1, np.rint(made.data * ((2**bits - 1) / made.data.max()))).astype(np.float32)
+    return made
+
+
 def active_dims(vectors: csr_matrix) -> float:
     """Mean number of non-zero weights of a row."""
     return float(vectors.nnz / max(1, vectors.shape[0]))
@@ -150,7 +181,7 @@ def _size(steps: list[Any]) -> int:
             raise UserError("the model pools words and has no masked-language-model head that gives them")
         pooling.embedding_dimension = int(outputs.weight.shape[0])
         return int(pooling.embedding_dimension)
-    ends = ("SparseStaticEmbedding", "SparseAutoEncoder")
+    ends = ("SparseStaticEmbedding", "SparseAutoEncoder", "TokenImpacts")
     if kinds[-1] not in ends:
-        raise UserError(f"a sparse model ends in SpladePooling, {' or '.join(ends)}, not {kinds[-1]}")
+        raise UserError(f"a sparse model ends in SpladePooling or {', '.join(ends)}, not {kinds[-1]}")
     return int(steps[-1].get_embedding_dimension())

@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from similis.encoders.modules.impacts import TokenImpacts
     from similis.encoders.modules.latent_attention import LatentAttention
     from similis.encoders.modules.positions import LongTransformer
     from similis.encoders.modules.scalar_mix import ScalarMix
@@ -20,11 +21,19 @@ _HOMES = {
     "LatentAttention": "latent_attention",
     "LongTransformer": "positions",
     "ScalarMix": "scalar_mix",
+    "TokenImpacts": "impacts",
     "WindowAggregation": "windows",
     "WindowTransformer": "windows",
 }
 
-__all__ = ["LatentAttention", "LongTransformer", "ScalarMix", "WindowAggregation", "WindowTransformer"]
+__all__ = [
+    "LatentAttention",
+    "LongTransformer",
+    "ScalarMix",
+    "TokenImpacts",
+    "WindowAggregation",
+    "WindowTransformer",
+]
 
 
 def own_classes() -> dict[str, type[Any]]:
