@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from similis.training.pretraining import pretrain
     from similis.training.recipe import Recipe
     from similis.training.running.watch import Interrupted
+    from similis.training.teachers.adversarial import adversarial
     from similis.training.teachers.teaching import Teachers
     from similis.training.teachers.trans_encoder import mutual
 
@@ -28,6 +29,7 @@ _HOMES = {
     "Plan": "planning",
     "Recipe": "recipe",
     "Teachers": "teachers.teaching",
+    "adversarial": "teachers.adversarial",
     "crossings": "continual.projection",
     "fit": "fitting",
     "mutual": "teachers.trans_encoder",
@@ -43,6 +45,7 @@ __all__ = [
     "Plan",
     "Recipe",
     "Teachers",
+    "adversarial",
     "crossings",
     "fit",
     "mutual",

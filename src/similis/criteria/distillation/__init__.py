@@ -1,5 +1,5 @@
 """Criteria over a teacher's scores. May import ``criteria.ops``, the other families' arithmetic and the nouns."""
 
-from similis.criteria.distillation import logits, relational, scores
+from similis.criteria.distillation import adversarial, logits, relational, scores
 
-__all__ = ["logits", "relational", "scores"]
+__all__ = ["adversarial", "logits", "relational", "scores"]
