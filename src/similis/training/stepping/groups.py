@@ -209,9 +209,12 @@ class ImplicitDRO(Grouped):
         return weighed
 
     def _weigh(self, groups: Tensor, losses: Tensor) -> None:
+        compared = [parameter for parameter in self._compared if parameter.requires_grad]
+        if not compared:
+            return  # another way has frozen the last layers
         rows = []
         for each in losses:
-            found = torch.autograd.grad(each, self._compared, retain_graph=True, allow_unused=True)
+            found = torch.autograd.grad(each, compared, retain_graph=True, allow_unused=True)
             rows.append(torch.cat([g.flatten() for g in found if g is not None]))
         gradients = torch.stack(rows)
         gradients = gradients / (gradients.norm(dim=-1, keepdim=True) + 1e-12)
