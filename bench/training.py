@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,7 @@ def main() -> None:
     parser.add_argument("--split", default="test", help="the split judged; dev to try recipes")
     parser.add_argument("--base", default="", help="a MiniLM folder or hub name; default: the installed test package's")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--part", choices=("both", "throughput", "quality"), default="both", help="what to measure")
     options = parser.parse_args()
     if options.data is None:
         show(Line("training", "", None, note="give --data, the folder of the data sets"), as_json=options.json)
@@ -224,10 +226,13 @@ def main() -> None:
     set_quiet(True)
     bases = {"static": "static", "all-MiniLM-L6-v2": options.base or _installed()}
     made = tasks(options.data, options.split, 400 if options.quick else None)
-    for line in throughput(made, bases, options.only, 1 if options.quick else 3):
-        show(line, as_json=options.json)
-    for line in quality(made, bases, options.only, options.seeds):
-        show(line, as_json=options.json)
+    parts = {
+        "throughput": partial(throughput, made, bases, options.only, 1 if options.quick else 3),
+        "quality": partial(quality, made, bases, options.only, options.seeds),
+    }
+    for name, measure in parts.items():
+        for line in measure() if options.part in ("both", name) else ():
+            show(line, as_json=options.json)
 
 
 def _installed() -> str:
