@@ -19,7 +19,7 @@ from similis.training import Interrupted, crossings, project, train
 from similis.training.continual.projection import least_squares
 from similis.training.running.loop import Loop
 from similis.training.stepping.base import Embedded
-from similis.training.stepping.compatible import CompatibleWith, KeepTopology, _plain
+from similis.training.stepping.compatible import CompatibleWith, KeepTopology, plain_of
 
 SETTINGS = {"dimension": 32, "dev": False, "epochs": 12, "batch_size": 32}
 
@@ -75,7 +75,7 @@ def test_the_term_is_the_objective_of_new_queries_and_old_keys() -> None:
     wanted = 2.0 + 0.5 * torch.nn.functional.cross_entropy(cosine / 0.1, torch.arange(5))
     assert float(found) == pytest.approx(float(wanted), rel=1e-5)
     assert len(objective.regularizers) == 1
-    assert _plain(objective).criterion is objective.criterion
+    assert plain_of(objective).criterion is objective.criterion
 
 
 def test_topology_is_kept_by_the_divergence_of_the_old_batch_from_the_new() -> None:

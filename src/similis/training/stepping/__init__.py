@@ -4,7 +4,18 @@
 ``trainees`` and, of ``running``, how parts are mixed and dev is embedded; ``running.steps`` asks it at one place.
 """
 
-from similis.training.stepping import averages, compatible, consistency, fisher, groups, layers, mixout, sharpness, smoothness
+from similis.training.stepping import (
+    averages,
+    compatible,
+    consistency,
+    easy_first,
+    fisher,
+    groups,
+    layers,
+    mixout,
+    sharpness,
+    smoothness,
+)
 from similis.training.stepping.base import Stepping, stepping
 
 __all__ = [
@@ -12,6 +23,7 @@ __all__ = [
     "averages",
     "compatible",
     "consistency",
+    "easy_first",
     "fisher",
     "groups",
     "layers",

@@ -109,7 +109,7 @@ class CompatibleWith(Stepping):
         if embedded.batch.vectors is not None:
             return loss  # the keys stay as they were already
         keys = self.vectors.keys(embedded.batch).to(embedded.queries)
-        crossed: Tensor = _plain(embedded.objective)(embedded.queries, keys, embedded.relation)
+        crossed: Tensor = plain_of(embedded.objective)(embedded.queries, keys, embedded.relation)
         return loss + self.weight * crossed
 
     def state(self) -> dict[str, Tensor]:
@@ -172,7 +172,7 @@ class KeepTopology(Stepping):
         self.vectors.check(state)
 
 
-def _plain(objective: Objective) -> Objective:
+def plain_of(objective: Objective) -> Objective:
     """The objective without its regularizers; parameters are shared."""
     if not len(objective.regularizers):
         return objective
