@@ -10,6 +10,8 @@ from similis.errors import UserError
 from similis.judging import evaluate, evaluate_run_file, evaluate_scores_file, evaluate_vectors_file
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from similis.comparing import Comparison
     from similis.encoders import Encoder
     from similis.training import Fitted
@@ -30,20 +32,21 @@ __all__ = [
 _COMPARED = 64
 
 
-def load(model: str | Path, *, precision: str = "float32") -> Encoder:
-    """Load an encoder: a folder in sentence-transformers' format, or a name on the hub.
+def load(model: str | Path, *, precision: str = "float32", module: nn.Module | None = None) -> Encoder:
+    """Load an encoder: a folder in sentence-transformers' format or of a model of arrays, or a name on the hub.
 
     Args:
         model: the folder or name.
         precision: ``bfloat16`` encodes about twice as fast on processors made for it, with vectors a little off;
             ``auto`` takes it where it helps. See :func:`similis.encoders.fast.fast`.
+        module: an instance of your own, for a model of arrays that was saved from one.
 
     Raises:
         UserError: it is not there, incomplete, or of another family; the sentence says which.
     """
     from similis.encoders import load as load_encoder
 
-    encoder = load_encoder(model)
+    encoder = load_encoder(model, module=module)
     if precision == "float32":
         return cast("Encoder", encoder)
     from similis.encoders.fast import fast
@@ -52,7 +55,11 @@ def load(model: str | Path, *, precision: str = "float32") -> Encoder:
 
 
 def fit(data: Any, **options: Any) -> Encoder:
-    """Learn a similarity from examples and return the encoder; see :func:`similis.training.fit` for the options."""
+    """Learn a similarity from examples and return the encoder; see :func:`similis.training.fit` for the options.
+
+    Rows of an array are learnt from with ``labels``, ``pairs`` or ``triplets``: see
+    :mod:`similis.training.arrays`.
+    """
     from similis.training import fit as fit_encoder
 
     return fit_encoder(data, **options)
