@@ -63,6 +63,22 @@ def test_a_clustered_batch_holds_nearer_rows_than_a_random_one() -> None:
     assert nearness("clustered", items) < 1.5 * nearness("shuffle", items)  # no groups yet: random
 
 
+def test_rows_apart_are_of_different_clusters_and_false_negatives_are_fewer() -> None:
+    vectors, kind = planted(16, 16)
+    groups = regrouped("apart", Items(256), vectors, 16, seed=0, epoch=0)
+    assert len(np.unique(groups)) >= 16
+
+    def alike(items: Items, sampler: str) -> float:
+        """Share of the pairs of a batch that are of one kind, though the sampler never saw the kinds."""
+        batches = epoch_batches(sampler, items, 16, seed=0, epoch=0)
+        pairs_ = [kind[a] == kind[b] for rows in batches for a, b in combinations(rows, 2)]
+        return float(np.mean(pairs_))
+
+    for rows in epoch_batches("apart", Items(256, groups=groups), 16, seed=0, epoch=0):
+        assert len(np.unique(groups[rows])) == len(rows)
+    assert alike(Items(256, groups=groups), "apart") < 0.3 * alike(Items(256), "shuffle")
+
+
 def test_clusters_double_as_the_code_of_the_paper_has_it_and_end_at_the_batch() -> None:
     vectors = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
     sampler = "clustered(size=1, doubling=2)"
@@ -142,7 +158,14 @@ def test_without_names_near_classes_are_found() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["clustered(size=0)", "clustered(every=0)", "hierarchical(per_class=1)", "hierarchical(per_class=9)"]
+    "text",
+    [
+        "apart(every=0)",
+        "clustered(size=0)",
+        "clustered(every=0)",
+        "hierarchical(per_class=1)",
+        "hierarchical(per_class=9)",
+    ],
 )
 def test_senseless_settings_of_live_samplers_are_refused(text: str) -> None:
     with pytest.raises(UserError, match="at least 1"):
@@ -154,12 +177,13 @@ def test_a_model_without_embeddings_refuses_them(tiny: Path) -> None:
         train(pairs(12), base=f"cross:{tiny}", sampler="clustered", dev=False, max_steps=1)
 
 
-@pytest.mark.parametrize("kind", ["clustered", "hierarchical", "negatives"])
+@pytest.mark.parametrize("kind", ["apart", "clustered", "hierarchical", "negatives"])
 def test_a_run_whose_batches_are_made_anew_resumes_exactly(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = labelled(48, 8) if kind == "hierarchical" else pairs(48)
-    sampler = "hierarchical(per_class=2)" if kind == "hierarchical" else "clustered(size=2)"
+    samplers = {"apart": "apart", "hierarchical": "hierarchical(per_class=2)"}
+    sampler = samplers.get(kind, "clustered(size=2)")
     given = {"sampler": sampler, "dev": False, "epochs": 3, "batch_size": 8, "dimension": 8, "save_steps": 1}
     if kind == "negatives":
         given["negatives"] = "hard(depth=4)"

@@ -13,7 +13,7 @@ from similis.errors import UserError
 from similis.registry import entries
 from similis.sampling import Items, epoch_batches
 
-ONCE = ("shuffle", "length_grouped", "no_duplicates", "clustered")
+ONCE = ("shuffle", "length_grouped", "no_duplicates", "clustered", "apart")
 
 
 def items_of(count: int, seed: int, kinds: int) -> Items:

@@ -3,8 +3,8 @@
 A sampler is ``f(items: Items, batch_size, generator, *, parameters) -> list[int64 arrays]``: the batches of one
 epoch, as row numbers. It draws from ``generator`` alone, which :func:`epoch_batches` makes from (seed, epoch), so
 an epoch can be drawn again in another process and a run resumes from (epoch, batch). Traits of a registration:
-``needs`` names the fields of :class:`Items` that must be there; ``groups`` (``rows`` or ``classes``) says that it
-draws from groups made of the present model's embeddings as a run goes on (see :mod:`similis.sampling.grouped`).
+``needs`` names the fields of :class:`Items` that must be there; ``groups`` (``rows``, ``apart`` or ``classes``) says
+that it draws from groups made of the present model's embeddings as a run goes on (see :mod:`similis.sampling.grouped`).
 """
 
 from similis.sampling import classes, distinct, grouped, shuffled

@@ -71,6 +71,48 @@ def clustered(
 
 @register(
     "sampler",
+    "apart",
+    source=Source(
+        "G-SimCLR: Self-Supervised Contrastive Learning with Guided Projection via Pseudo Labelling",
+        "Chakraborty, Gosthipaty and Paul",
+        2020,
+    ),
+    family="live",
+    groups="apart",
+)
+def apart(items: Items, batch_size: int, generator: np.random.Generator, *, every: int = 1) -> list[Integers]:
+    """Every row once an epoch; no two rows of a batch are of one cluster, so that few negatives are false ones.
+
+    For rows without labels, of which near ones may belong together: the opposite of ``clustered``. There are at least
+    as many clusters as rows of a batch. The paper clusters once, by k-means over what an autoencoder makes of the
+    inputs; here the present model's embeddings are clustered evenly, and anew as it learns. Before the first clusters,
+    rows are shuffled.
+
+    Args:
+        items: n rows; ``groups`` are their clusters.
+        batch_size: most rows of a batch.
+        generator: all randomness.
+        every: epochs between clusterings.
+
+    Returns:
+        Arrays of row numbers.
+
+    Raises:
+        UserError: a setting out of range.
+    """
+    if every < 1:
+        raise UserError(f"apart needs every of at least 1, not {every}")
+    order = generator.permutation(items.count)
+    if items.groups is None:
+        return even_cuts(order, batch_size)
+    batches = [
+        order[np.array(units)] for units in first_fit([(code,) for code in items.groups[order].tolist()], batch_size)
+    ]
+    return [batches[i] for i in generator.permutation(len(batches))]
+
+
+@register(
+    "sampler",
     "hierarchical",
     source=Source("Deep Metric Learning to Rank", "Cakir, He, Xia, Kulis and Sclaroff", 2019),
     family="classes",
@@ -184,6 +226,8 @@ def regrouped(
         doubling = int(setting(bound, "doubling"))
         size = int(setting(bound, "size")) * 2 ** min(epoch // doubling if doubling else 0, 30)
         return balanced_clusters(vectors, min(size, batch_size), generator)
+    if bound.entry.traits["groups"] == "apart":
+        return balanced_clusters(vectors, max(1, len(vectors) // batch_size), generator)
     assert items.labels is not None
     classes, means = class_means(vectors, items.labels)
     size = max(1, batch_size // int(setting(bound, "per_class")) // int(setting(bound, "groups")))
