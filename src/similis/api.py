@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from similis.comparing import Comparison
     from similis.encoders import Encoder
-    from similis.training import Fitted
+    from similis.training import Fitted, Rates
 
 __all__ = [
     "compare",
@@ -23,6 +23,7 @@ __all__ = [
     "evaluate_run_file",
     "evaluate_scores_file",
     "evaluate_vectors_file",
+    "find_rate",
     "fit",
     "fit_to_folder",
     "load",
@@ -70,6 +71,13 @@ def fit_to_folder(data: Any, output: Path, **options: Any) -> Fitted:
     from similis.training import train
 
     return train(data, output=output, **options)
+
+
+def find_rate(data: Any, **options: Any) -> Rates:
+    """What learning rate a run can bear; see :func:`similis.training.range_test` for the options."""
+    from similis.training import range_test
+
+    return range_test(data, **options)
 
 
 def compare(data: Any, **options: Any) -> Comparison:

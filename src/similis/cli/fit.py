@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from similis.cli.options import Json, Output, Quiet, Threads, show, start
+from similis.cli.options import Json, Quiet, Threads, show, start
 from similis.errors import UserError, did_you_mean
 
 
@@ -16,7 +16,7 @@ def fit(
     data: Annotated[
         list[Path], typer.Argument(help="Pairs, triplets, labels, scored pairs or texts: files or folders.")
     ],
-    output: Output,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write the model.")] = None,
     objective: Annotated[
         list[str] | None,
         typer.Option("--objective", help='As in "triplet(margin=0.1)"; of several files: "FILE-NAME: triplet".'),
@@ -35,6 +35,9 @@ def fit(
         typer.Option("--set", help='Any setting of a recipe, as in peft="lora(rank=8)" or negatives=hard.'),
     ] = None,
     recipe: Annotated[Path | None, typer.Option("--recipe", help="A TOML recipe; options override it.")] = None,
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="Only say what learning rate a run can bear, in --max-steps steps.")
+    ] = False,
     max_bad: Annotated[float, typer.Option("--max-bad", help="Share of bad rows that stops the run.")] = 0.01,
     resume: Annotated[bool, typer.Option(help="Continue an interrupted run of the same recipe.")] = True,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")] = None,
@@ -57,19 +60,23 @@ def fit(
         "mini_batch_size": mini_batch_size,
         "seed": seed,
     }
-    result = api.fit_to_folder(
-        data[0] if len(data) == 1 else _by_name(data),
-        output,
-        objective=_objectives(objective or [], data),
-        base=base,
-        dev=dev,
-        corpus=corpus,
-        teacher=teacher,
-        recipe=recipe,
-        max_bad=max_bad,
-        resume=resume,
+    source = data[0] if len(data) == 1 else _by_name(data)
+    options: dict[str, Any] = {
+        "objective": _objectives(objective or [], data),
+        "base": base,
+        "corpus": corpus,
+        "teacher": teacher,
+        "recipe": recipe,
+        "max_bad": max_bad,
         **_settings(settings or [], {name: value for name, value in chosen.items() if value is not None}),
-    )
+    }
+    if find_lr:
+        found = api.find_rate(source, steps=options.pop("max_steps", 100), **options)
+        show(found.as_dict(), found.as_text(), as_json=as_json)
+        return
+    if output is None:
+        raise UserError("say where the model goes, as in --output FOLDER (only --find-lr needs none)")
+    result = api.fit_to_folder(source, output, dev=dev, resume=resume, **options)
     show(result.as_dict(), result.as_text(), as_json=as_json)
 
 

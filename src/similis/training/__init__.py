@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from similis.training.fitting import fit, train
     from similis.training.planning import Plan, plan
     from similis.training.pretraining import pretrain
+    from similis.training.rates import Rates, range_test
     from similis.training.recipe import Recipe
     from similis.training.running.watch import Interrupted
     from similis.training.teachers.adversarial import adversarial
@@ -27,6 +28,7 @@ _HOMES = {
     "Fitted": "fitted",
     "Interrupted": "running.watch",
     "Plan": "planning",
+    "Rates": "rates",
     "Recipe": "recipe",
     "Teachers": "teachers.teaching",
     "adversarial": "teachers.adversarial",
@@ -36,6 +38,7 @@ _HOMES = {
     "plan": "planning",
     "pretrain": "pretraining",
     "project": "continual.projection",
+    "range_test": "rates",
     "train": "fitting",
 }
 
@@ -43,6 +46,7 @@ __all__ = [
     "Fitted",
     "Interrupted",
     "Plan",
+    "Rates",
     "Recipe",
     "Teachers",
     "adversarial",
@@ -52,6 +56,7 @@ __all__ = [
     "plan",
     "pretrain",
     "project",
+    "range_test",
     "train",
 ]
 

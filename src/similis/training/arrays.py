@@ -19,8 +19,7 @@ from similis.encoders.arrays.modules import BUILT_IN, built_in, is_built_in
 from similis.errors import UserError, did_you_mean
 from similis.objective import Objective
 from similis.progress import note
-from similis.training.finishing import checkpoints_of, finished, told_of, usable
-from similis.training.fitted import Fitted
+from similis.training.finishing import Ready, checkpoints_of, told_of, usable
 from similis.training.planning import Plan, plan, with_similarity
 from similis.training.recipe import Recipe
 from similis.training.rows.arrays import SUPERVISIONS, ArrayTable, Said, said_of
@@ -40,7 +39,7 @@ _TEXTS = (
 _STEPS, _BATCH, _EPOCHS, _RATE = 1000, 128, 40, 1e-3
 
 
-def train_rows(
+def ready_rows(
     data: Any,
     *,
     objective: str | Objective | None = None,
@@ -50,8 +49,8 @@ def train_rows(
     recipe: Recipe | str | Path | None = None,
     resume: bool = True,
     **settings: Any,
-) -> Fitted:
-    """Train a module over the rows of an array.
+) -> Ready:
+    """A run over the rows of an array, ready to start.
 
     Args:
         data: ``[n, ...]``, NumPy's, torch's, or the path of an ``.npy`` file.
@@ -94,7 +93,7 @@ def train_rows(
     judge = judge_of([each], [part], trainee, nothing, False)
     checkpoints = None if folder is None else checkpoints_of(folder, plan_, [each], nothing, resume)
     loop = Loop(trainee, [part], plan_.recipe, judge, checkpoints)
-    return finished(loop, plan_, [each], None, told_of(each.source), started, folder)
+    return Ready(loop, plan_, [each], None, told_of(each.source), started, folder)
 
 
 def _recipe(recipe: Recipe | str | Path | None, settings: dict[str, Any], objective: Any) -> Recipe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,33 +30,40 @@ RECORD = "similis.json"
 _MODELS = ("modules.json", ARRAYS)
 
 
-def finished(
-    loop: Loop,
-    plan_: Plan,
-    sets: Sequence[Learnt],
-    start: Encoder | None,
-    told: dict[str, Any],
-    started: float,
-    folder: Path | None,
-) -> Fitted:
-    """Run the loop, save the encoder and how it came about, and remove the checkpoints.
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """A run that has only to start.
 
-    Args:
-        loop: the run, ready to start.
-        plan_: the recipe used, and why.
+    Attributes:
+        loop: the run.
+        plan: the recipe used, and why.
         sets: what is learnt from.
         start: the encoder before the first step, where it is kept.
         told: what the record says of the data.
         started: when the call began, by ``time.monotonic``.
         folder: where the model is saved, or None.
     """
+
+    loop: Loop
+    plan: Plan
+    sets: Sequence[Learnt]
+    start: Encoder | None
+    told: dict[str, Any]
+    started: float
+    folder: Path | None
+
+
+def finished(ready: Ready) -> Fitted:
+    """Run the loop, save the encoder and how it came about, and remove the checkpoints."""
+    loop, sets, folder = ready.loop, ready.sets, ready.folder
     outcome = loop.run()
     encoder = loop.trainee.encoder()
     if folder is not None and first_process():
         encoder.save(folder)
     rows = (sum(len(each.training) for each in sets), sum(len(each.held or ()) for each in sets))
     metric = "" if loop.dev is None else loop.dev.metric
-    fitted = Fitted(encoder, start, plan_, outcome, metric, rows, told, time.monotonic() - started, folder)
+    seconds = time.monotonic() - ready.started
+    fitted = Fitted(encoder, ready.start, ready.plan, outcome, metric, rows, ready.told, seconds, folder)
     if loop.checkpoints is not None and first_process():
         _record(fitted)
         loop.checkpoints.clear()

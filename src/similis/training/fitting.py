@@ -21,7 +21,7 @@ from similis.errors import UserError
 from similis.objective import Objective
 from similis.progress import note
 from similis.registry import find
-from similis.training.finishing import checkpoints_of, finished, told_of, usable
+from similis.training.finishing import Ready, checkpoints_of, finished, told_of, usable
 from similis.training.fitted import Fitted
 from similis.training.negatives import Searching, negatives
 from similis.training.negatives.sides import fixes_documents, only_queries_learn
@@ -70,7 +70,7 @@ def fit(
             ``[(anchor, positive), ...]``, ``[(text, text, score), ...]`` or ``[(text, label), ...]``, or texts. Several
             data sets at once: a mapping of names to paths or data sets; the first is the main one. Or an array of
             rows ``[n, ...]`` with ``labels``, ``pairs`` or ``triplets``: see
-            :func:`similis.training.arrays.train_rows`, which has all that differs then.
+            :func:`similis.training.arrays.ready_rows`, which has all that differs then.
         objective: an :class:`Objective` or its text; None: chosen by the supervision. Of several data sets: a mapping
             of their names, or the first one's.
         base: ``static`` (the default: from nothing), ``static:PATH`` (from a transformer's token vectors), a model
@@ -108,7 +108,12 @@ def fit(
     ).encoder
 
 
-def train(
+def train(data: Any, **options: Any) -> Fitted:
+    """As :func:`fit`, and returns the whole story."""
+    return finished(ready(data, **options))
+
+
+def ready(
     data: Any,
     *,
     objective: str | Objective | Mapping[str, str | Objective] | None = None,
@@ -121,15 +126,15 @@ def train(
     resume: bool = True,
     max_bad: float = 0.01,
     **settings: Any,
-) -> Fitted:
-    """As :func:`fit`, and returns the whole story."""
+) -> Ready:
+    """As :func:`fit`, up to where the first step would be."""
     if is_rows(data):
         if corpus is not None or teacher is not None:
             raise UserError("corpus and teacher are of texts, and the data are an array: leave them out")
-        from similis.training.arrays import train_rows
+        from similis.training.arrays import ready_rows
 
         named = {"objective": objective, "base": base, "output": output, "dev": dev, "recipe": recipe, "resume": resume}
-        return train_rows(data, **named, **settings)
+        return ready_rows(data, **named, **settings)
     if isinstance(base, nn.Module):
         raise UserError("a module as base reads arrays, and the data are texts: give a text model's folder or name")
     started = time.monotonic()
@@ -171,7 +176,7 @@ def train(
     told = {**told_of(main.source), "documents": len(documents)}
     if len(sets) > 1:
         told["sets"] = {each.name: told_of(each.source) for each in sets}
-    return finished(loop, plan_, sets, start, told, started, folder)
+    return Ready(loop, plan_, sets, start, told, started, folder)
 
 
 def _recipe(recipe: Recipe | str | Path | None, settings: dict[str, Any], objective: str | Objective | None) -> Recipe:

@@ -120,8 +120,7 @@ class Loop:
     def _epochs(self, watch: Watch, signal: Signal) -> str:
         position, recipe = self.position, self.recipe
         while position.step < self.total:
-            self.live.begin(position.epoch, position.batch > 0, self._judging, self.objective.similarity)
-            batches = self.steps.batches(position.epoch)
+            batches = self.batches(position.epoch, begun=position.batch > 0)
             while position.batch < len(batches) and position.step < self.total:
                 group = batches[position.batch : position.batch + recipe.gradient_accumulation_steps]
                 loss = self._step(group)
@@ -135,6 +134,11 @@ class Loop:
                 self._save_if_due(signal)
             position.epoch, position.batch = position.epoch + 1, 0
         return "all steps done"
+
+    def batches(self, epoch: int, *, begun: bool = False) -> list[Drawn]:
+        """The batches of an epoch; what an epoch makes anew of the model is made, but where it has ``begun`` before."""
+        self.live.begin(epoch, begun, self._judging, self.objective.similarity)
+        return self.steps.batches(epoch)
 
     def _step(self, group: list[Drawn]) -> float:
         return self.steps.take(group)

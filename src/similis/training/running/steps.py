@@ -27,6 +27,10 @@ from similis.training.trainees.row_adam import clip_gradient
 _STATE = "stepping"
 
 
+class NotFiniteError(UserError):
+    """The loss or a gradient is not a number; the message names the batch."""
+
+
 class Steps:
     """Steps of one run; implements :class:`~similis.training.stepping.base.Run` for what changes them.
 
@@ -49,6 +53,8 @@ class Steps:
         self.trainee, self.parts, self.recipe = trainee, list(parts), recipe
         self.position, self.further = position, further
         self.total = 1
+        #: All learning rates are multiplied by it.
+        self.scale = 1.0
         self.saved: Callable[[], Path | None] = lambda: None
         learnt = objectives(parts)
         self.processes = Processes(recipe)
@@ -72,7 +78,7 @@ class Steps:
         """One optimiser step over some batches; returns their mean loss.
 
         Raises:
-            UserError: the loss or a gradient is not finite; names the batch.
+            NotFiniteError: the loss or a gradient is; names the batch.
         """
         self._set_rates()
         for part in self.parts:
@@ -104,7 +110,7 @@ class Steps:
         weight = momentum(recipe.lr_scheduler_type, step, self.total, recipe.warmup_steps)
         for optimizer, highest in zip(self.optimizers, self._highest, strict=True):
             for parameters, rate in zip(optimizer.param_groups, highest, strict=True):
-                parameters["lr"] = rate * share
+                parameters["lr"] = rate * share * self.scale
                 if weight is not None:
                     parameters["betas"] = (weight, parameters["betas"][1])
 
@@ -154,7 +160,7 @@ class Steps:
         where = f" of {part.name}" if len(self.parts) > 1 else ""
         kept = self.saved()
         saved = f"the last good checkpoint is {kept}; " if kept else ""
-        raise UserError(
+        raise NotFiniteError(
             f"{what} at step {self.position.step + 1} (epoch {self.position.epoch + 1}, batch "
             f"{self.position.batch + 1}, rows {numbers}{', …' if len(rows) > 5 else ''}{where}; "
             f"the first text: {examples.table.texts[examples.queries[rows[0]]][:60]!r}); {saved}"
