@@ -38,9 +38,7 @@ def _embed(codes: np.ndarray, _: bool) -> torch.Tensor:
     return torch.nn.functional.normalize(vectors[torch.from_numpy(codes)], dim=-1)
 
 
-@pytest.mark.parametrize(
-    "name", [entry.name for entry in entries("negatives") if not entry.traits.get("fixed_documents")]
-)
+@pytest.mark.parametrize("name", ["bm25", "hard"])
 def test_no_source_takes_a_known_positive_or_the_query_itself(name: str) -> None:
     examples, documents = _examples()
     searching = Searching(negatives(f"{name}(count=3, depth=9)"), examples, documents, seed=0)
@@ -57,6 +55,43 @@ def test_no_source_takes_a_known_positive_or_the_query_itself(name: str) -> None
     assert not positives & set(taken)
     assert all(query != key for query, key in taken)
     assert found.supervision == "triplets"
+
+
+def test_every_source_is_covered_by_some_test() -> None:
+    assert {entry.name for entry in entries("negatives")} == {"adore", "bm25", "guided", "hard"}
+
+
+class Guide:
+    """Scores pairs by a table; a cross-encoder to those who ask."""
+
+    family, fingerprint = "cross", "guide"
+
+    def __init__(self, relevant: set[tuple[str, str]]) -> None:
+        self.relevant = relevant
+
+    def score(self, pairs: list[tuple[str, str]], raw: bool = False) -> np.ndarray:
+        assert raw
+        return np.array([3.0 if pair in self.relevant else -3.0 for pair in pairs], np.float32)
+
+
+def test_a_guide_leaves_out_what_it_finds_relevant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    examples, documents = _examples()
+    unmarked = ("red fruit", "the tomato is a red fruit too")
+    guide = Guide({*ROWS, unmarked})
+    monkeypatch.setattr("similis.encoders.load", lambda name: guide)
+    source = negatives("guided(guide, count=9, depth=9, below=0.9)")
+    searching = Searching(source, examples, documents, seed=0)
+    found = searching.search(0, _embed, build("cosine"))
+    plain = Searching(negatives("hard(count=9, depth=9, below=0)"), examples, documents, seed=0)
+    texts = examples.table.texts
+
+    def taken(examples: Examples) -> set[tuple[str, str]]:
+        rows = zip(examples.queries, examples.negatives, strict=True)
+        return {(texts[query], texts[code]) for query, row in rows for code in row if code >= 0}
+
+    assert taken(plain.search(0, _embed, build("cosine"))) - taken(found) == {unmarked}
+    assert searching.source.fingerprint == "guide"
 
 
 def test_hard_takes_the_best_by_score_that_are_not_positives() -> None:
@@ -97,7 +132,9 @@ def test_searches_come_when_they_are_due() -> None:
     assert [each[2].due(epoch) for epoch in range(4)] == [True, False, True, False]
 
 
-@pytest.mark.parametrize("text", ["hard(count=0)", "hard(count=5, depth=2)", "bm25(count=0)", "hard(below=2)"])
+@pytest.mark.parametrize(
+    "text", ["hard(count=0)", "hard(count=5, depth=2)", "bm25(count=0)", "hard(below=2)", "guided(none, count=0)"]
+)
 def test_senseless_settings_are_refused(text: str) -> None:
     with pytest.raises(UserError, match="count"):
         negatives(text)
@@ -161,3 +198,31 @@ def test_wide_embeddings_are_searched_in_blocks_to_the_same_end(
     monkeypatch.setattr(torch.Tensor, "to_dense", lambda self: seen.append(len(self)) or real(self))
     assert np.array_equal(found(), whole)
     assert max(seen) == 3
+
+
+def test_a_run_does_not_go_on_with_another_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    from similis.training.running.loop import Loop
+
+    guide = Guide(set(ROWS))
+    monkeypatch.setattr("similis.encoders.load", lambda name: guide)
+    given = {"negatives": "guided(guide, depth=4)", "dev": False, "batch_size": 2, "dimension": 8, "save_steps": 1}
+    step, steps = Loop._step, 0
+
+    def stop_after_two(self: Loop, group: list) -> float:
+        nonlocal steps
+        steps += 1
+        value = step(self, group)
+        if steps == 2:
+            monkeypatch.setattr(Loop, "_step", step)
+            raise KeyboardInterrupt
+        return value
+
+    monkeypatch.setattr(Loop, "_step", stop_after_two)
+    with pytest.raises((KeyboardInterrupt, Interrupted)):
+        train(ROWS, output=tmp_path / "cut", epochs=2, **given)
+    guide.fingerprint = "another"
+    with pytest.raises(UserError, match="another model than the one this run began with"):
+        train(ROWS, output=tmp_path / "cut", epochs=2, **given)
+    guide.fingerprint = "guide"
+    train(ROWS, output=tmp_path / "cut", epochs=2, **given)

@@ -8,7 +8,7 @@ data, and the query itself, are never taken.
 from similis.training.negatives import fixed, searched
 from similis.training.negatives.base import Negatives, Search, negatives
 from similis.training.negatives.fixed import Adore
-from similis.training.negatives.searched import ByWords, Hard
+from similis.training.negatives.searched import ByWords, Guided, Hard
 from similis.training.negatives.searching import Searching
 
-__all__ = ["Adore", "ByWords", "Hard", "Negatives", "Search", "Searching", "fixed", "negatives", "searched"]
+__all__ = ["Adore", "ByWords", "Guided", "Hard", "Negatives", "Search", "Searching", "fixed", "negatives", "searched"]

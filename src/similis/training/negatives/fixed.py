@@ -106,6 +106,8 @@ class Fixed(Examples):
         for query, key in zip(folded[self.queries].tolist(), folded[self.keys].tolist(), strict=True):
             known.setdefault(query, {place[query]} if query in place else set()).add(place[key])
         object.__setattr__(self, "_known_places", {query: sorted(found) for query, found in known.items()})
+        learns = any(parameter.requires_grad for parameter in self.similarity.parameters())
+        object.__setattr__(self, "_prepared", None if learns else self.similarity.prepare_keys(self.vectors))
         object.__setattr__(self, "_key_places", np.array([place[int(fold)] for fold in folded[self.keys]]))
 
     def batch(self, rows: Integers) -> Batch:
@@ -126,7 +128,9 @@ class Fixed(Examples):
         queries = self.queries[rows]
         with self.judging() as embed:
             vectors: Tensor = embed(queries, True).float()
-            keys = self.similarity.prepare_keys(self.vectors.to(vectors.device))
+            keys = self._prepared  # type: ignore[attr-defined]
+            if keys is None:
+                keys = self.similarity.prepare_keys(self.vectors)
             scores = self.similarity.score(self.similarity.prepare_queries(vectors), keys).cpu()
         folds = self.table.folded[queries].tolist()
         for row, fold in enumerate(folds):

@@ -14,6 +14,7 @@ from similis.errors import UserError
 from similis.registry import Source, register
 from similis.training.negatives.base import Search, drawn, known, most_positives
 from similis.training.rows.examples import Integers
+from similis.training.teachers.teaching import Teachers
 
 _BLOCK = 1 << 23  # scores, or coordinates of wide embeddings, held at once
 #: Coordinates from which embeddings are held as sparse tensors: more than any dense model has.
@@ -74,6 +75,68 @@ class Hard:
             allowed &= scores <= self.below * own[:, None]
         allowed &= np.cumsum(allowed, 1) <= self.depth
         return drawn(search.pool[found], allowed, self.count, search.generator)
+
+
+@register(
+    "negatives",
+    "guided",
+    source=Source(
+        "NV-Retriever: Improving text embedding models with effective hard-negative mining",
+        "Moreira, Osmulski, Xu, Ak, Schifferer and Oldridge",
+        2024,
+    ),
+    accepts=("pairs", "triplets"),
+    family="searched",
+)
+class Guided:
+    """Documents that the present model ranks high for the query, and a better model does not find relevant.
+
+    As ``hard``, but which of the found may be unmarked positives is judged by a guide: a document whose score by the
+    guide is above ``below`` of the positive's is left out ("TopK-PercPos" of the paper, which searches with the
+    teacher too, once; here the search is the learning model's own, anew as it learns). Of a cross-encoder, scores are
+    read as probabilities, by a sigmoid. What the guide says is kept on disk.
+
+    Args:
+        guide: the guide's folder or name; of any family.
+        count: negatives a row.
+        depth: best documents they are drawn from, all of which the guide judges.
+        below: a negative scores at most this share of its row's positive score.
+        every: epochs between searches; 0: one search, before the first step.
+    """
+
+    def __init__(self, guide: str, count: int = 1, depth: int = 30, below: float = 0.95, every: int = 1) -> None:
+        if count < 1 or depth < count or every < 0 or not 0 < below <= 1:
+            raise UserError(
+                f"negatives need count of at least 1, depth of at least count, below in 0..1 and every of at least 0, "
+                f"not count={count}, depth={depth}, below={below}, every={every}"
+            )
+        self.count, self.depth, self.below, self.every = count, depth, below, every
+        self.teachers = Teachers.of(guide)
+
+    @property
+    def fingerprint(self) -> str:
+        """Whose judgement this is."""
+        return self.teachers.fingerprint
+
+    def __call__(self, search: Search) -> Integers:
+        examples, texts = search.examples, search.examples.table.texts
+        assert examples.keys is not None
+        queries, row = np.unique(examples.queries, return_inverse=True)
+        depth = min(self.depth + most_positives(examples), len(search.pool))
+        found = search.pool[_searched(search, queries, depth)[0]][row]
+        allowed = ~known(examples, found)
+        allowed &= np.cumsum(allowed, 1) <= self.depth
+        rows, columns = np.nonzero(allowed)
+        asked = zip(examples.queries[rows].tolist(), found[rows, columns].tolist(), strict=True)
+        own = self._said([(texts[q], texts[k]) for q, k in zip(examples.queries, examples.keys, strict=True)])
+        said = self._said([(texts[query], texts[key]) for query, key in asked])
+        allowed[rows, columns] = said <= self.below * own[rows]
+        return drawn(found, allowed, self.count, search.generator)
+
+    def _said(self, pairs: list[tuple[str, str]]) -> Floats:
+        scores = self.teachers.scores(pairs)
+        crosses = any(teacher.family == "cross" for teacher in self.teachers.each)
+        return np.asarray(1 / (1 + np.exp(-scores)), np.float32) if crosses else scores
 
 
 @register(

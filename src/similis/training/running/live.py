@@ -19,6 +19,7 @@ from similis.training.running.mixing import Part
 #: Names of what was made last among a checkpoint's tensors; groups are followed by the number of their part.
 _NEGATIVES = "data/negatives"
 _GROUPS = "data/groups/"
+_GUIDE = "data/guide"
 
 
 class Live:
@@ -93,10 +94,25 @@ class Live:
         made = {f"{_GROUPS}{number}": torch.from_numpy(groups) for number, groups in self._groups.items()}
         if self.searching is not None and self.searching.found is not None:
             made[_NEGATIVES] = torch.from_numpy(self.searching.found)
+            made[_GUIDE] = torch.tensor(list(self._guide.encode()), dtype=torch.uint8)
         return made
 
+    @property
+    def _guide(self) -> str:
+        """Who judges negatives beside the model, as a fingerprint."""
+        return str(getattr(getattr(self.searching, "source", None), "fingerprint", ""))
+
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on with what a checkpoint's tensors hold."""
+        """Go on with what a checkpoint's tensors hold.
+
+        Raises:
+            UserError: negatives were judged by another guide than the one of this run.
+        """
+        if _GUIDE in tensors and bytes(tensors[_GUIDE].tolist()).decode() != self._guide:
+            raise UserError(
+                "the guide of the negatives is another model than the one this run began with; give that one to "
+                "continue it, or resume=False (--no-resume) to start again"
+            )
         for name, tensor in tensors.items():
             if name.startswith(_GROUPS):
                 self._groups[int(name.removeprefix(_GROUPS))] = tensor.numpy()
