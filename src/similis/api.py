@@ -33,7 +33,14 @@ __all__ = [
 _COMPARED = 64
 
 
-def load(model: str | Path, *, precision: str = "float32", module: nn.Module | None = None) -> Encoder:
+def load(
+    model: str | Path,
+    *,
+    precision: str = "float32",
+    module: nn.Module | None = None,
+    backend: str = "torch",
+    **options: Any,
+) -> Encoder:
     """Load an encoder: a folder in sentence-transformers' format or of a model of arrays, or a name on the hub.
 
     Args:
@@ -41,13 +48,17 @@ def load(model: str | Path, *, precision: str = "float32", module: nn.Module | N
         precision: ``bfloat16`` encodes about twice as fast on processors made for it, with vectors a little off;
             ``auto`` takes it where it helps. See :func:`similis.encoders.fast.fast`.
         module: an instance of your own, for a model of arrays that was saved from one.
+        backend: ``torch``, or ``openvino`` in ``float32`` or ``int8`` (an optional part); ``options`` are then
+            ``texts``, ``threads`` and ``force``, see :func:`similis.encoders.library.openvino.openvino`.
 
     Raises:
         UserError: it is not there, incomplete, or of another family; the sentence says which.
     """
     from similis.encoders import load as load_encoder
 
-    encoder = load_encoder(model, module=module)
+    if backend != "torch":
+        return cast("Encoder", load_encoder(model, backend=backend, precision=precision, **options))
+    encoder = load_encoder(model, module=module, **options)
     if precision == "float32":
         return cast("Encoder", encoder)
     from similis.encoders.fast import fast

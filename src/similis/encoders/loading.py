@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +11,27 @@ from similis.encoders.arrays import SETTINGS as ARRAYS
 from similis.encoders.base import OWN_SETTING, stated_similarity
 from similis.encoders.folder import check_files, family_of, missing, read_modules, read_settings
 from similis.encoders.static.format import is_static, read
-from similis.errors import UserError
+from similis.errors import UserError, did_you_mean
 from similis.progress import note
 
 if TYPE_CHECKING:
     from torch import nn
 
+BACKENDS = ("torch", "openvino")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _NOT_NEEDED = ["onnx/*", "openvino/*", "*.bin", "*.h5", "*.ot", "*.msgpack", "*.onnx", "*.tflite", "*.pt"]
 
 
-def load(path_or_name: str | Path, *, module: nn.Module | None = None) -> Any:
+def load(
+    path_or_name: str | Path,
+    *,
+    module: nn.Module | None = None,
+    backend: str = "torch",
+    precision: str = "float32",
+    texts: Sequence[str] | None = None,
+    threads: int | None = None,
+    force: bool = False,
+) -> Any:
     """Load a model in sentence-transformers format (dense, static, sparse, multi-vector, cross-encoder) or of arrays.
 
     A static model is loaded with NumPy, tokenizers and safetensors alone; anything else through
@@ -30,6 +41,10 @@ def load(path_or_name: str | Path, *, module: nn.Module | None = None) -> Any:
     Args:
         path_or_name: a folder, or a name on the hub.
         module: of a model of arrays that is a module of your own: an instance, whose weights become the saved ones.
+        backend: ``torch``, or ``openvino`` for a dense transformer (an optional part).
+        precision: of ``openvino``: ``float32``, or ``int8`` that is calibrated and judged on ``texts``; see
+            :func:`similis.encoders.library.openvino.openvino`, also for ``threads`` and ``force``. A folder that such
+            an encoder was saved to has what is needed. In bfloat16 torch encodes by :func:`similis.encoders.fast.fast`.
 
     Returns:
         The encoder of the folder's family (its ``family``), an :class:`~similis.encoders.base.Encoder`; of a
@@ -40,6 +55,14 @@ def load(path_or_name: str | Path, *, module: nn.Module | None = None) -> Any:
         UserError: there is no such model; a part of it is missing, damaged or lies outside its folder; or it
             is a model of a family that is not read (it is named).
     """
+    if backend not in BACKENDS:
+        raise UserError(f"backend must be {' or '.join(BACKENDS)}, not {backend!r}{did_you_mean(backend, BACKENDS)}")
+    if backend == "openvino":
+        from similis.encoders.library.openvino import opened
+
+        return opened(load(path_or_name, module=module), Path(path_or_name), precision, texts, threads, force)
+    if precision != "float32" or texts is not None or threads is not None or force:
+        raise UserError("precision, texts, threads and force are backend='openvino''s; name that too")
     folder = Path(path_or_name)
     if folder.is_file():
         raise UserError(f"{folder} is a file; give the model's folder")
