@@ -47,10 +47,10 @@ def evaluate(
         UserError: data or model cannot be read, or a metric needs what the data lacks.
     """
     from similis import data as readers
-    from similis.encoders.arrays.rows import is_rows
+    from similis.encoders.arrays.rows import is_rows, reads_rows
     from similis.leaking import with_leakage
 
-    if is_rows(data):
+    if is_rows(data) or reads_rows(model):
         from similis.judging_arrays import evaluate_rows
 
         return evaluate_rows(model, data, metrics=metrics, seed=seed, **said)

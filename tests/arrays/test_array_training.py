@@ -236,10 +236,54 @@ def test_mistakes_are_one_sentence(given: dict[str, Any], said: str) -> None:
 
 
 def test_texts_are_not_given_to_a_module_nor_rows_to_a_model_of_texts() -> None:
-    with pytest.raises(UserError, match="the data are texts"):
-        similis.fit([("a", "b"), ("c", "d")], base=nn.Linear(3, 2))
+    with pytest.raises(UserError, match="rows are numbers"):
+        similis.fit([("a", "b"), ("c", "d")], labels=[0, 1], base=nn.Linear(3, 2))
     texts = similis.fit([(f"a{i}", f"b{i}") for i in range(4)], epochs=1, dev=False)
     with pytest.raises(UserError, match="read by a model of arrays"):
         similis.evaluate(texts, ROWS, labels=LABELS)
     with pytest.raises(UserError, match="labels are said of rows of an array"):
         similis.evaluate(texts, "rows.jsonl", labels=LABELS)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_a_file_with_vectors_and_labels_is_learnt_and_judged_as_its_array(ending: str, tmp_path: Path) -> None:
+    import json
+
+    file = tmp_path / f"rows.{ending}"
+    names = [f"kind {label}" for label in LABELS]
+    if ending == "jsonl":
+        records = [{"Vector": row, "label": name} for row, name in zip(ROWS.tolist(), names, strict=True)]
+        file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    else:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.table({"features": ROWS.tolist(), "label": names}), file)
+    given = {**SMALL, "dev": file}
+    from_file = train(file, output=tmp_path / "model", **given)
+    of_array = train(ROWS, labels=names, **{**given, "dev": (ROWS, names)})
+    np.testing.assert_array_equal(from_file.encoder.encode(ROWS), of_array.encoder.encode(ROWS))  # type: ignore[arg-type]
+    reports = [similis.evaluate(tmp_path / "model", file), similis.evaluate(tmp_path / "model", ROWS, labels=names)]
+    assert reports[0]["MAP@R"].mean == reports[1]["MAP@R"].mean
+    with pytest.raises(UserError, match="has labels of its own"):
+        similis.fit(file, labels=names, **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (['{"vector": [1, 2]}'], "has no column label or class"),
+        (['{"text": "a", "label": 1}'], "has no column vector or features"),
+        (
+            ['{"vector": [1, 2], "label": 1}', '{"vector": [1], "label": 1}'],
+            r"rows.jsonl:2: 'vector' has the shape \[1\]",
+        ),
+        (['{"vector": ["a"], "label": 1}'], r"rows.jsonl:1: 'vector' is not a list of numbers"),
+        (['{"vector": [1, 2], "label": null}'], "names no class"),
+        (['{"vector": [1, 2'], r"rows.jsonl:1: "),
+    ],
+)
+def test_bad_records_of_rows_are_named_by_their_line(lines: list[str], said: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    with pytest.raises(UserError, match=said):
+        similis.fit(tmp_path / "rows.jsonl", base="mlp")

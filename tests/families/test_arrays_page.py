@@ -26,8 +26,14 @@ def test_the_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "pairs.jsonl").write_text("".join(rows))
     monkeypatch.chdir(tmp_path)
     commands = [line for language, block in BLOCKS if not language for line in block.splitlines()]
-    assert len(commands) == 3
-    for command in commands:
+    assert len(commands) == 5
+    numbers = [json.dumps({"vector": [i % 4, i % 7, i], "label": f"kind {i % 4}"}) + "\n" for i in range(60)]
+    (tmp_path / "rows.jsonl").write_text("".join(numbers))
+    for command in commands[:2]:
+        done = CliRunner().invoke(app, shlex.split(command)[1:], catch_exceptions=False)
+        assert done.exit_code == 0, (command, done.output)
+    assert "MAP@R" in done.output
+    for command in commands[2:]:
         _, *arguments = shlex.split(command)
         done = CliRunner().invoke(app, [*arguments, "--max-steps", "2"], catch_exceptions=False)
         assert done.exit_code == 0, (command, done.output)

@@ -15,7 +15,8 @@ import numpy as np
 from torch import nn
 
 from similis.encoders.arrays.encoder import ArrayEncoder
-from similis.encoders.arrays.modules import BUILT_IN, built_in, is_built_in
+from similis.encoders.arrays.modules import BUILT_IN, built_in
+from similis.encoders.arrays.rows import is_built_in
 from similis.errors import UserError, did_you_mean
 from similis.objective import Objective
 from similis.progress import note
@@ -53,14 +54,15 @@ def ready_rows(
     """A run over the rows of an array, ready to start.
 
     Args:
-        data: ``[n, ...]``, NumPy's, torch's, or the path of an ``.npy`` file.
+        data: ``[n, ...]``, NumPy's, torch's, or the path of an ``.npy`` file; or a file of records with vectors and
+            labels (see :func:`similis.training.rows.array_files.labelled_rows`).
         objective: an :class:`Objective` or its text; None: chosen by the supervision.
         base: a module in float32, rows ``[n, ...]`` to vectors ``[n, d]``, trained in place; the text of one, such as
             ``mlp(hidden=[256], dimension=64)`` (see :mod:`similis.encoders.arrays.modules`; the default, for images
             ``conv``); an encoder or its folder.
         output: the model's folder.
         dev: held-out rows, ``(array, labels)``, ``(array, pairs)``, ``(array, pairs, scores)`` or ``(array,
-            triplets)``, as the training data; None: a part is split off by hash; False: none.
+            triplets)`` or a file, as the training data; None: a part is split off by hash; False: none.
         recipe: a :class:`Recipe` or a TOML file; ``settings`` override it.
         resume: continue an interrupted run of the same settings and data.
         settings: one of ``labels`` ``[n]``, ``pairs`` ``[m, 2]`` (numbers of rows, from 0; with ``scores`` ``[m]``,
@@ -108,6 +110,8 @@ def _recipe(recipe: Recipe | str | Path | None, settings: dict[str, Any], object
 
 def _held(dev: Any, said: Said) -> Said:
     """The dev data, checked against the training data."""
+    if isinstance(dev, str | Path):
+        dev = (dev, None)  # a file with labels of its own
     if not isinstance(dev, tuple) or len(dev) not in (2, 3):
         raise UserError(f"dev must be (array, {said.kind}), False for none, or left out; not {type(dev).__name__}")
     given = {said.kind: dev[1], "scores": dev[2] if len(dev) == 3 else None}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from similis.data.corpora import read_corpus, retrieval
 from similis.data.dataset import Dataset
-from similis.encoders.arrays.rows import is_rows
+from similis.encoders.arrays.rows import is_rows, reads_rows
 from similis.encoders.base import Encoder, TextEncoder
 from similis.encoders.creating import create
 from similis.encoders.static.encoder import StaticEncoder
@@ -128,15 +128,13 @@ def ready(
     **settings: Any,
 ) -> Ready:
     """As :func:`fit`, up to where the first step would be."""
-    if is_rows(data):
+    if is_rows(data) or isinstance(base, nn.Module) or reads_rows(base):
         if corpus is not None or teacher is not None:
             raise UserError("corpus and teacher are of texts, and the data are an array: leave them out")
         from similis.training.arrays import ready_rows
 
         named = {"objective": objective, "base": base, "output": output, "dev": dev, "recipe": recipe, "resume": resume}
         return ready_rows(data, **named, **settings)
-    if isinstance(base, nn.Module):
-        raise UserError("a module as base reads arrays, and the data are texts: give a text model's folder or name")
     started = time.monotonic()
     folder = None if output is None else usable(Path(output))
     first = objective.get(next(iter(data)), None) if isinstance(objective, Mapping) else objective

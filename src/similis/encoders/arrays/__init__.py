@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 #: The settings of a model of arrays, by which its folder is known.
 SETTINGS = "array_encoder.json"
 
+#: The modules that a text names.
+MODULES = ("linear", "mlp", "conv")
+
 __all__ = ["ArrayEncoder", "BuiltIn", "built_in"]
 
 _HOMES = {"ArrayEncoder": "encoder", "BuiltIn": "modules", "built_in": "modules"}

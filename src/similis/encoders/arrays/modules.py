@@ -26,11 +26,6 @@ BUILT_IN: dict[str, dict[str, type]] = {
 _SAMPLE = 65_536
 
 
-def is_built_in(text: str) -> bool:
-    """Whether a base's text names one of these modules."""
-    return text.partition("(")[0].strip() in BUILT_IN
-
-
 class Standardize(nn.Module):
     """Inputs minus their mean, over their standard deviation; both are kept, and not learnt.
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from similis.encoders.arrays import MODULES, SETTINGS
 from similis.errors import UserError
 
 #: Numbers looked at together when rows are checked.
@@ -19,6 +20,18 @@ def is_rows(data: Any) -> bool:
     if isinstance(data, str | Path):
         return Path(data).suffix == ".npy"
     return isinstance(data, np.ndarray) or (type(data).__module__ == "torch" and hasattr(data, "detach"))
+
+
+def reads_rows(model: Any) -> bool:
+    """Whether a model or a base is of arrays: an encoder, the text of a module, or a saved one's folder."""
+    if isinstance(model, str | Path):
+        return is_built_in(str(model)) or (Path(model) / SETTINGS).is_file()
+    return getattr(model, "family", None) == "array"
+
+
+def is_built_in(text: str) -> bool:
+    """Whether a base's text names one of the modules of :mod:`similis.encoders.arrays.modules`."""
+    return text.partition("(")[0].strip() in MODULES
 
 
 def array_of(data: Any, what: str = "the array") -> NDArray[Any]:

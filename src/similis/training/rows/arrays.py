@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from similis.data.dataset import Dataset
 from similis.encoders.arrays.rows import check_finite, floats, rows_of
 from similis.errors import UserError
+from similis.training.rows.array_files import labelled_rows
 from similis.training.rows.examples import Examples, Integers, TextTable
 
 #: What may be said of rows: of each its class, or numbers of rows that belong together.
@@ -142,19 +143,22 @@ def said_of(data: Any, given: Mapping[str, Any]) -> Said:
     """An array with the one supervision among ``given``, checked.
 
     Args:
-        data: the array, see :func:`similis.encoders.arrays.rows.rows_of`.
+        data: the array, see :func:`similis.encoders.arrays.rows.rows_of`; or a file of vectors and labels, see
+            :func:`similis.training.rows.array_files.labelled_rows`.
         given: ``labels``, ``pairs``, ``scores`` and ``triplets``; those that are None are not given.
 
     Raises:
         UserError: none or several are given, lengths differ, or a number is of no row.
     """
+    path = Path(data) if isinstance(data, str | Path) else Path("array in memory")
+    if isinstance(data, str | Path) and Path(data).suffix != ".npy":
+        data, given = _from_file(Path(data), given)
     rows = rows_of(data)
     check_finite(rows)
     stated = [name for name in SUPERVISIONS if given.get(name) is not None]
     if len(stated) != 1:
         raise UserError(f"an array needs one supervision, and {' and '.join(stated) or 'none'} is given: {_HELP}")
     kind, scores = stated[0], given.get("scores")
-    path = Path(data) if isinstance(data, str | Path) else Path("array in memory")
     values = _array(kind, given[kind])
     if kind == "labels":
         if values.shape != (len(rows),):
@@ -170,6 +174,14 @@ def said_of(data: Any, given: Mapping[str, Any]) -> Said:
         if not np.isfinite(scores).all() or scores.min() == scores.max():
             raise UserError("scores must be finite, and not all the same")
     return Said(rows, kind, values.astype(np.int64), scores, path)
+
+
+def _from_file(path: Path, given: Mapping[str, Any]) -> tuple[NDArray[Any], Mapping[str, Any]]:
+    stated = [name for name, value in given.items() if value is not None]
+    if stated:
+        raise UserError(f"{path} has labels of its own: leave {' and '.join(stated)} out")
+    rows, labels = labelled_rows(path)
+    return rows, {"labels": labels}
 
 
 def _array(name: str, values: Any) -> NDArray[Any]:
