@@ -14,10 +14,8 @@ from typer.testing import CliRunner
 
 from similis.cli.app import app
 from similis.encoders import load
-from similis.registry import entries
 
-DOCS = Path(__file__).parents[2] / "docs"
-PAGE = (DOCS / "stepping.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "stepping.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = [line for language, block in BLOCKS if not language for line in block.splitlines()]
 
@@ -56,9 +54,3 @@ def test_the_example_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> Non
     (example,) = [block for language, block in BLOCKS if language == "python"]
     exec(compile(example, "stepping.md", "exec"), {})
     assert capsys.readouterr().out.startswith("(1, ")
-
-
-def test_every_way_is_named_on_a_page() -> None:
-    pages = "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
-    for entry in entries("stepping"):
-        assert re.search(rf"\b{entry.name}\b", pages), entry.name

@@ -14,6 +14,7 @@ from torch.nn.functional import kl_div, normalize
 from transformers import BertModel
 
 from similis.errors import UserError
+from similis.objective import Objective
 from similis.training import train
 from similis.training.running.steps import Steps
 from similis.training.stepping.averages import EMA
@@ -235,7 +236,19 @@ def test_the_average_is_what_is_judged_and_saved(tmp_path: Path, monkeypatch: py
         assert not np.allclose(past[best - 1], averages[best], atol=1e-4)
 
 
-@pytest.mark.parametrize("way", ["sam", "asam", "mixout(p=0.3)", "proximal", "[fisher_mask, ema]", "group_dro"])
+@pytest.mark.parametrize("way", ["sam", "r_drop", "proximal", "[sam, r_drop]"])
+def test_a_queue_sees_each_batch_once(small: Path, way: str) -> None:
+    steps = steps_of(small, 32, stepping=way)
+    part = steps.parts[0]
+    part.objective = Objective("infonce(temperature=0.1), keys=queue(size=64)").prepare(dimension=16)
+    steps.modules["objective"] = part.objective
+    for number, drawn in enumerate(steps.first_batches(3), 1):
+        steps.take([drawn])
+        queue: Any = part.objective.keys
+        assert queue.filled == 8 * number
+
+
+@pytest.mark.parametrize("way", ["asam", "mixout(p=0.3)", "proximal", "fisher_mask", "group_dro"])
 def test_a_batch_encoded_in_parts_gives_the_same_step(small: Path, way: str) -> None:
     counts = (16, 16) if way == "group_dro" else (16,)
     ends = []
