@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from similis.training.continual.projection import crossings, project
+    from similis.training.continual.transfer import transfer
     from similis.training.fitted import Fitted
     from similis.training.fitting import fit, train
     from similis.training.planning import Plan, plan
@@ -40,6 +41,7 @@ _HOMES = {
     "project": "continual.projection",
     "range_test": "rates",
     "train": "fitting",
+    "transfer": "continual.transfer",
 }
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
     "project",
     "range_test",
     "train",
+    "transfer",
 ]
 
 
