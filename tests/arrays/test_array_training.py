@@ -104,6 +104,28 @@ def broken_off(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             yield
 
 
+def test_hard_negatives_of_rows_are_found_by_the_model_and_come_again_after_a_break(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {**SMALL, "pairs": PAIRS, "negatives": "hard(count=2)", "stepping": ["sam(rho=0.05)", "ema(decay=0.9)"]}
+    given |= {"max_steps": 12, "save_steps": 2}
+    train(ROWS, output=tmp_path / "whole", **given)
+    with broken_off(monkeypatch):
+        train(ROWS, output=tmp_path / "broken", **given)
+    found = load_file(next((tmp_path / "broken.checkpoints").glob("step-*")) / "model.safetensors")
+    negatives = next(tensor for name, tensor in found.items() if "negatives" in name)
+    assert negatives.shape == (100, 2)
+    taken = negatives[(negatives >= 0).all(1)]
+    assert len(taken) > 20
+    known = {tuple(pair) for pair in PAIRS.tolist()}
+    assert not any((row, each) in known for row, own in enumerate(negatives.tolist()) for each in own)
+    train(ROWS, output=tmp_path / "broken", **given)
+    whole, broken = weights(tmp_path / "whole"), weights(tmp_path / "broken")
+    assert all(torch.equal(tensor, broken[name]) for name, tensor in whole.items())
+    plain = train(ROWS, output=tmp_path / "plain", **{**given, "negatives": None})
+    assert any(not torch.equal(t, whole[n]) for n, t in plain.encoder.module.state_dict().items())  # type: ignore[attr-defined]
+
+
 class Net(nn.Module):
     """With dropout, which a resumed run must draw as the unbroken one, and batch norms, whose means it must keep."""
 
@@ -222,7 +244,10 @@ def test_what_is_trained_is_what_is_judged(tmp_path: Path) -> None:
         ({"pairs": PAIRS / 2}, "pairs are float64"),
         ({"pairs": PAIRS, "scores": [1.0, 2.0]}, r"one for each of 100 pairs, not \[2\]"),
         ({"triplets": PAIRS}, "triplets are int64 of the shape"),
-        ({"labels": LABELS, "negatives": "hard"}, "negatives is of texts"),
+        ({"labels": LABELS, "negatives": "hard"}, "negatives are searched for pairs and triplets"),
+        ({"pairs": PAIRS, "negatives": "bm25"}, "negatives=bm25 is of texts"),
+        ({"pairs": PAIRS, "stepping": ["sam", "easy_first"]}, "stepping=easy_first is of texts"),
+        ({"pairs": PAIRS, "peft": "lora"}, "peft is of texts"),
         ({"labels": LABELS, "base": "mpl"}, "did you mean 'mlp'"),
         ({"labels": LABELS, "base": nn.Linear(9, 2)}, r"cannot read rows of shape \[10\]"),
         ({"labels": LABELS, "dev": ROWS}, r"dev must be \(array, labels\)"),

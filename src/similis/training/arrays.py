@@ -5,6 +5,7 @@ Batches, objectives, executions, dev, checkpoints and resuming are those of text
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,6 +22,7 @@ from similis.errors import UserError, did_you_mean
 from similis.objective import Objective
 from similis.progress import note
 from similis.training.finishing import Ready, checkpoints_of, told_of, usable
+from similis.training.negatives.searching import searching_of
 from similis.training.planning import Plan, plan, with_similarity
 from similis.training.recipe import Recipe
 from similis.training.rows.arrays import SUPERVISIONS, ArrayTable, Said, said_of
@@ -32,9 +34,15 @@ from similis.training.trainees.families import of_head, searched_by
 
 #: Settings of texts that have no meaning for arrays.
 _TEXTS = (
-    *("dimension", "vocabulary", "tokenizer", "initialisation", "max_seq_length", "peft", "passages", "negatives"),
-    "teacher",
+    *("dimension", "vocabulary", "tokenizer", "initialisation", "max_seq_length", "peft", "passages"),
+    *("teacher", "replay"),
 )
+
+#: Of what changes a step and finds negatives, those that read words or ask models of texts.
+_OF_TEXTS = {
+    "stepping": ("easy_first", "compatible_with", "keep_topology", "smart"),
+    "negatives": ("bm25", "adore", "guided"),
+}
 
 #: What a new module takes where the recipe says nothing: batches are cheap, and nothing has been learnt before.
 _STEPS, _BATCH, _EPOCHS, _RATE = 1000, 128, 40, 1e-3
@@ -94,7 +102,8 @@ def ready_rows(
     nothing = np.zeros(0, np.int64)
     judge = judge_of([each], [part], trainee, nothing, False)
     checkpoints = None if folder is None else checkpoints_of(folder, plan_, [each], nothing, resume)
-    loop = Loop(trainee, [part], plan_.recipe, judge, checkpoints)
+    searching = searching_of(plan_.recipe, part.examples, nothing, str(each.source.path))
+    loop = Loop(trainee, [part], plan_.recipe, judge, checkpoints, None, searching)
     return Ready(loop, plan_, [each], None, told_of(each.source), started, folder)
 
 
@@ -103,6 +112,11 @@ def _recipe(recipe: Recipe | str | Path | None, settings: dict[str, Any], object
     for name in _TEXTS:
         if settings.get(name) is not None or getattr(start, name) is not None:
             raise UserError(f"{name} is of texts, and the data are an array: leave it out")
+    for name, words in _OF_TEXTS.items():
+        given = str(settings.get(name) or getattr(start, name) or "")
+        for word in words:
+            if re.search(rf"\b{word}\b", given):
+                raise UserError(f"{name}={word} is of texts, and the data are an array: leave it out")
     if isinstance(objective, Mapping):
         raise UserError("several objectives are for several data sets, and the data are one array: give one")
     return start.with_settings({**settings, "objective": None if objective is None else str(objective)})

@@ -23,11 +23,11 @@ from similis.progress import note
 from similis.registry import find
 from similis.training.finishing import Ready, checkpoints_of, finished, told_of, usable
 from similis.training.fitted import Fitted
-from similis.training.negatives import Searching, negatives
+from similis.training.negatives.searching import searching_of
 from similis.training.negatives.sides import fixes_documents, only_queries_learn
 from similis.training.planning import Plan
 from similis.training.recipe import Recipe
-from similis.training.rows.examples import Examples, Integers, TextTable
+from similis.training.rows.examples import Integers, TextTable
 from similis.training.rows.unlabeled import whole_texts
 from similis.training.running.loop import Loop
 from similis.training.sets import (
@@ -168,7 +168,7 @@ def ready(
     ]
     judge = judge_of(sets, parts, trainee, searched, cross)
     further = _passages(trainee, plan_.recipe, table, documents)
-    searching = _searching(plan_.recipe, parts[0].examples, searched, main.source)
+    searching = searching_of(plan_.recipe, parts[0].examples, searched, str(main.source.path))
     checkpoints = None if folder is None else checkpoints_of(folder, plan_, sets, documents, resume)
     loop = Loop(trainee, parts, plan_.recipe, judge, checkpoints, further, searching)
     told = {**told_of(main.source), "documents": len(documents)}
@@ -255,19 +255,3 @@ def _passages(
         raise UserError("passages are learnt by static models, from a corpus: give corpus, or leave passages out")
     documents = np.unique(documents)
     return trainee.passages(documents, table.folded[documents], recipe).loss
-
-
-def _searching(recipe: Recipe, examples: Examples, documents: Integers, source: Dataset) -> Searching | None:
-    """The search for hard negatives that the recipe asks for.
-
-    Raises:
-        UserError: the rows have no documents to search among.
-    """
-    if recipe.negatives is None or getattr(examples, "taught", None) is not None:
-        return None  # a teacher has scored the negatives it was given
-    if examples.supervision not in ("pairs", "triplets"):
-        raise UserError(
-            f"negatives are searched for pairs and triplets, and {source.path} has {examples.supervision}: "
-            "leave negatives out; the batch has negatives of its own"
-        )
-    return Searching(negatives(recipe.negatives), examples, documents, recipe.seed)

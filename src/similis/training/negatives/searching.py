@@ -9,8 +9,9 @@ import numpy as np
 from similis.errors import UserError
 from similis.progress import note
 from similis.similarity import Similarity
-from similis.training.negatives.base import Negatives, Search
+from similis.training.negatives.base import Negatives, Search, negatives
 from similis.training.negatives.fixed import Adore, Judging
+from similis.training.recipe import Recipe
 from similis.training.rows.examples import Examples, Integers
 from similis.training.running.dev import Embed
 
@@ -74,3 +75,19 @@ def _pool(examples: Examples, documents: Integers) -> Integers:
     codes = np.concatenate([examples.keys, documents])
     _, first = np.unique(examples.table.folded[codes], return_index=True)
     return codes[np.sort(first)]
+
+
+def searching_of(recipe: Recipe, examples: Examples, documents: Integers, told: str) -> Searching | None:
+    """The search for hard negatives that the recipe asks for, or None; ``told`` names the data.
+
+    Raises:
+        UserError: the rows have no documents to search among.
+    """
+    if recipe.negatives is None or getattr(examples, "taught", None) is not None:
+        return None  # a teacher has scored the negatives it was given
+    if examples.supervision not in ("pairs", "triplets"):
+        raise UserError(
+            f"negatives are searched for pairs and triplets, and {told} has {examples.supervision}: "
+            "leave negatives out; the batch has negatives of its own"
+        )
+    return Searching(negatives(recipe.negatives), examples, documents, recipe.seed)
