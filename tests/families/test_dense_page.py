@@ -23,10 +23,12 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     bert(tmp_path / "other", seed=2)
     rows = [json.dumps({"anchor": a, "positive": b}) + "\n" for a, b in pairs(40)]
     (tmp_path / "pairs.jsonl").write_text("".join(rows))
+    documents = [json.dumps({"_id": str(n), "text": b}) + "\n" for n, (_, b) in enumerate(pairs(40))]
+    (tmp_path / "corpus.jsonl").write_text("".join(documents))
     (tmp_path / "texts.txt").write_text("\n".join(texts(12)))
     monkeypatch.chdir(tmp_path)
     commands = [line for language, block in BLOCKS if not language for line in block.splitlines()]
-    assert len(commands) == 4
+    assert len(commands) == 7
     for command in commands:
         name, *arguments = shlex.split(command)
         assert name == "similis"

@@ -161,10 +161,14 @@ def test_a_projection_gives_the_dimension_and_joins_towers_of_different_widths(f
         ("dense(pooling=weighted_layer(start=3)):@", "from 0 .* to 2, got 3"),
         ("dense(dimension=64):@", "between 1 and 32"),
         ("dense(pool=cls):@", r"dense takes pooling \(str\)"),
-        ("dense:@/nowhere", "no transformer's folder"),
+        ("dense:@/nowhere", "no such folder"),
+        ("dense(documents='@/../towers'):@", "has towers already"),
     ],
 )
 def test_what_cannot_be_made_is_told_in_words(text: str, said: str, folder: Path) -> None:
+    if "towers" in text and not (folder / "towers").exists():
+        made: Any = create(f"dense(documents='{folder / 'other'}'):{folder / 'one'}")
+        made.save(folder / "towers")
     with pytest.raises(UserError, match=said):
         create(text.replace("@", str(folder / "one")))
 

@@ -39,7 +39,8 @@ def load(
     Code that comes with a model is never run, and weights in pickle format are refused.
 
     Args:
-        path_or_name: a folder, or a name on the hub.
+        path_or_name: a folder, a name on the hub, or either with parts of its own as ``dense(windows=mean):NAME``
+            (see :func:`similis.encoders.library.creating_dense.dense`).
         module: of a model of arrays that is a module of your own: an instance, whose weights become the saved ones.
         backend: ``torch``, or ``openvino`` for a dense transformer (an optional part).
         precision: of ``openvino``: ``float32``, or ``int8`` that is calibrated and judged on ``texts``; see
@@ -63,11 +64,11 @@ def load(
         return opened(load(path_or_name, module=module), Path(path_or_name), precision, texts, threads, force)
     if precision != "float32" or texts is not None or threads is not None or force:
         raise UserError("precision, texts, threads and force are backend='openvino''s; name that too")
-    folder = Path(path_or_name)
-    if folder.is_file():
-        raise UserError(f"{folder} is a file; give the model's folder")
-    if not folder.is_dir():
-        folder = _download(str(path_or_name))
+    if str(path_or_name).startswith("dense("):
+        from similis.encoders.creating import create
+
+        return create(str(path_or_name))
+    folder = folder_of(path_or_name)
     if (folder / ARRAYS).is_file():
         from similis.encoders.arrays import ArrayEncoder
 
@@ -85,6 +86,18 @@ def load(
     else:
         _check_plain(folder, family)
     return _opened(folder, family)
+
+
+def folder_of(path_or_name: str | Path) -> Path:
+    """The folder of a model; that of a name on the hub is fetched where it is not there yet.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    folder = Path(path_or_name)
+    if folder.is_file():
+        raise UserError(f"{folder} is a file; give the model's folder")
+    return folder if folder.is_dir() else _download(str(path_or_name))
 
 
 def _opened(folder: Path, family: str) -> Any:

@@ -41,7 +41,7 @@ def dense(
     """A dense model to train, with parts chosen here.
 
     Args:
-        path: a transformer's folder, plain or in sentence-transformers format.
+        path: a transformer's folder, plain or in sentence-transformers format, or a name on the hub.
         pooling: ``mean``, ``cls``, ``max``, ``weightedmean`` (later tokens count more), ``lasttoken``,
             ``mean_sqrt_len_tokens``; ``weighted_layer(start=1)``: a weighted mean of the layers from ``start`` on, then
             of tokens; ``scalar_mix(start=1)``: likewise, by a softmax and a factor; ``latent_attention(latents=512,
@@ -72,18 +72,22 @@ def dense(
     from sentence_transformers.base.modules import Router
 
     from similis.encoders.library.dense import SentenceTransformerEncoder
+    from similis.encoders.loading import folder_of
 
-    queries, ends = _tower(Path(path), pooling, seed)
+    home = folder_of(path)
+    queries, ends = _tower(home, pooling, seed)
     _project(queries, dimension, seed, str(path))
     modules = queries
     if documents is not None:
-        read, ends = _tower(Path(documents), pooling, seed)
+        read, ends = _tower(folder_of(documents), pooling, seed)
+        if any(isinstance(steps[0], Router) for steps in (queries, read)):
+            raise UserError(f"{path} or {documents} has towers already; give a transformer for each side")
         _project(read, dimension, seed, str(documents))
         if _size(read) != _size(queries):
             queries.append(_projection(_size(queries), _size(read), seed))
         modules = [Router.for_query_document(query_modules=queries, document_modules=read)]
     given = {"query": query_prompt, "document": document_prompt}
-    settings = read_settings(Path(path)) if Path(path).is_dir() else {}
+    settings = read_settings(home)
     prompts = dict(settings.get("prompts") or {}) | {name: text for name, text in given.items() if text is not None}
     model = SentenceTransformer(
         modules=[*modules, *ends],
@@ -142,7 +146,7 @@ def _tower(folder: Path, pooling: str | Call | None, seed: int) -> tuple[list[An
 
         found = load(folder)
         steps = list(found.model.children()) if found.family == "dense" else []
-        if not steps or type(steps[0]).__name__ != "Transformer":
+        if not steps or type(steps[0]).__name__ not in ("Transformer", "Router"):
             raise UserError(f"{folder} is no dense transformer; a new model is made from one")
         ends = [step for step in steps if isinstance(step, Normalize)]
         return [step for step in steps if not isinstance(step, Normalize)], ends
