@@ -21,7 +21,7 @@ from similis.training.running.loop import Loop
 from similis.training.stepping.base import Embedded
 from similis.training.stepping.compatible import CompatibleWith, KeepTopology, plain_of
 
-SETTINGS = {"dimension": 32, "dev": False, "epochs": 12, "batch_size": 32}
+SETTINGS = {"dimension": 32, "dev": False, "epochs": 8, "batch_size": 32}
 
 
 @pytest.fixture(scope="module", autouse=True)

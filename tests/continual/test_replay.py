@@ -47,14 +47,14 @@ def test_what_was_learnt_before_is_kept(tmp_path: Path) -> None:
     own = [document(things) for things in documents()]
     place = {text: number for number, text in enumerate(own)}
     first = write(tmp_path / "first.jsonl", asked())
-    old = train(first, output=tmp_path / "old", dimension=32, epochs=12, **SETTINGS).encoder
+    old = train(first, output=tmp_path / "old", dimension=32, epochs=8, **SETTINGS).encoder
     generator = random.Random(4)
     meant = [[generator.randrange(THINGS) for _ in range(6)] for _ in range(360)]
     later = [(query(things, generator), document([(t + 7) % THINGS for t in things])) for things in meant]
     test = asked(100, seed=9)
 
     def kept(**further: object) -> float:
-        new = train(later, base=tmp_path / "old", epochs=4, **SETTINGS, **further).encoder
+        new = train(later, base=tmp_path / "old", epochs=3, **SETTINGS, **further).encoder
         found = crossings(old, new, [q for q, _ in test], own, [place[d] for _, d in test])
         return found["new queries, new index"]
 

@@ -110,7 +110,7 @@ def test_a_stopped_call_goes_on_to_the_same_models(
     dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pairs, others = planted()
-    given = {"corpus": others, "rounds": 2, **SETTINGS, "epochs": 1}
+    given = {"corpus": others, "rounds": 2, **SETTINGS, "epochs": None, "max_steps": 1}
     whole = adversarial(dense, f"cross:{dense}", pairs, output=tmp_path / "whole", **given)
     real, calls = module._Run._stage, 0
 

@@ -177,7 +177,7 @@ def test_a_model_without_embeddings_refuses_them(tiny: Path) -> None:
         train(pairs(12), base=f"cross:{tiny}", sampler="clustered", dev=False, max_steps=1)
 
 
-@pytest.mark.parametrize("kind", ["apart", "clustered", "hierarchical", "negatives"])
+@pytest.mark.parametrize("kind", ["apart", "hierarchical", "negatives"])
 def test_a_run_whose_batches_are_made_anew_resumes_exactly(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
