@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from family_models import LIMIT, WORDS, bert, pairs, texts
 from similis.encoders import create, load
 from similis.encoders.library.long_texts import extended, windowed
 from similis.encoders.modules import WindowAggregation
+from similis.encoders.modules.splitting import pieces
 from similis.errors import UserError
 from similis.training import train
 
@@ -94,6 +96,46 @@ def test_windows_learn_and_are_saved_on_both_towers(tmp_path: Path) -> None:
         np.testing.assert_allclose(getattr(again, side)(LONG), getattr(trained, side)(LONG), atol=1e-6)
 
 
+CODE = """import bal
+
+@dol
+def fas(bel):
+    gat = bel
+    if gat:
+        return fol
+
+    return [
+        kin,
+    ]
+"""
+
+
+def test_python_is_cut_where_statements_begin_and_other_texts_at_blank_lines() -> None:
+    found = pieces(CODE, "python")
+    begins = ["import", "@dol\ndef", "    gat", "    if", "        return fol", "    return ["]
+    assert [part.startswith(begin) for part, begin in zip(found, begins, strict=True)] == [True] * 6
+    assert "".join(found) == CODE
+    no_code = "bal dol\n\nfas is (\nfol\n \n\n\nkin"
+    for how in ("python", "paragraphs"):
+        parts = pieces(no_code, how)
+        assert [part.strip() for part in parts] == ["bal dol", "fas is (\nfol", "kin"]
+        assert "".join(parts) == no_code
+    assert pieces("bal = 'a\x0cb'\r\ndol", "python") == ["bal = 'a\x0cb'\r\n", "dol"]
+
+
+def test_whole_paragraphs_fill_a_window_and_a_longer_one_is_read_by_itself(plain: Any, tmp_path: Path) -> None:
+    words = LONG[0].split()
+    sizes = [3, 4, 5, 26, 2, 2]  # with room for 10: 3 + 4, 5, then 26 in windows, then 2 + 2
+    starts = np.cumsum([0, *sizes])
+    parts = [" ".join(words[a:b]) for a, b in pairwise(starts)]
+    made = windowed(plain, size=12, step=5, split="paragraphs")
+    blocks = [f"{parts[0]} {parts[1]}", parts[2], *slices(parts[3], 10, 5), f"{parts[4]} {parts[5]}"]
+    text = "\n\n".join(parts)
+    np.testing.assert_allclose(made.encode([LONG[1], text])[1], plain.encode(blocks).mean(0), atol=2e-5)
+    made.save(tmp_path / "m")
+    np.testing.assert_allclose(load(tmp_path / "m").encode(text), made.encode(text), atol=1e-6)
+
+
 @pytest.mark.parametrize("pooling", ["weighted_layer", "latent_attention(latents=4, heads=2)"])
 def test_windows_go_with_any_pooling(pooling: str, tmp_path: Path) -> None:
     base = f"dense(pooling={pooling}@):{bert(tmp_path / 'bert')}"
@@ -160,6 +202,7 @@ def test_positions_of_a_model_that_counts_from_padding_are_stretched_behind_it(t
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("dense(windows=mean(split=words)):@", "tokens, paragraphs, python, not at 'words'"),
         ("dense(windows=meen):@", "did you mean 'mean'"),
         ("dense(windows=mean(size=2)):@", "from 3 to 24 tokens"),
         ("dense(windows=mean(size=10, step=9)):@", "between 1 and 8, got 9"),

@@ -118,8 +118,11 @@ def _changed(
     if windows is not None:
         from similis.encoders.library.long_texts import windowed
 
-        call = _call("windows", windows, ("size", "step", "most"))
-        made = windowed(made, call.name, **cast(Any, call.arguments))
+        call = windows if isinstance(windows, Call) else parse_call(windows)
+        split = {name: value for name, value in call.arguments.items() if name == "split"}
+        rest = Call(call.name, {name: value for name, value in call.arguments.items() if name != "split"})
+        rest = _call("windows", rest, ("size", "step", "most"))
+        made = windowed(made, call.name, **cast(Any, rest.arguments), **cast(Any, split))
     return made
 
 

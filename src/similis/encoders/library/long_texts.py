@@ -24,6 +24,7 @@ def windowed(
     size: int | None = None,
     step: int | None = None,
     most: int | None = None,
+    split: str = "tokens",
 ) -> SentenceTransformerEncoder:
     """An encoder of the same weights that reads long texts whole: in windows, whose vectors are aggregated.
 
@@ -35,20 +36,25 @@ def windowed(
         size: tokens of a window, special tokens among them; None: what the model reads, 512 at most.
         step: tokens between the starts of two windows; None: half a window.
         most: windows read of a text; None: all.
+        split: ``tokens``: windows begin anywhere; ``paragraphs``, or statements of ``python``: whole ones fill a
+            window as far as it goes.
 
     Raises:
-        UserError: an unknown aggregation, or a size or step that cannot be.
+        UserError: an unknown aggregation or split, or a size or step that cannot be.
 
     Source: see :class:`~similis.encoders.modules.WindowTransformer`.
     """
     from similis.encoders.modules import WindowTransformer
+    from similis.encoders.modules.splitting import SPLITS
     from similis.encoders.modules.windows import AGGREGATES
 
+    if split not in SPLITS:
+        raise UserError(f"texts are split at {', '.join(SPLITS)}, not at {split!r}{did_you_mean(split, SPLITS)}")
     if how not in AGGREGATES:
         raise UserError(
             f"windows are aggregated by {', '.join(AGGREGATES)}, not by {how!r}{did_you_mean(how, AGGREGATES)}"
         )
-    return _replaced(encoder, lambda first: WindowTransformer.over(first, size, step, most), how)
+    return _replaced(encoder, lambda first: WindowTransformer.over(first, size, step, most, split), how)
 
 
 def extended(

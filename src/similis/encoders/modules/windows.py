@@ -11,6 +11,7 @@ import torch
 from sentence_transformers.base.modules import Transformer
 from torch import Tensor, nn
 
+from similis.encoders.modules.splitting import packed, pieces
 from similis.encoders.modules.weighted import WeightedModule, retyped
 from similis.errors import UserError
 
@@ -30,13 +31,15 @@ class WindowTransformer(Transformer):  # type: ignore[misc]
         window: tokens of a window, special tokens and prompt among them.
         step: tokens from the start of a window to that of the next; windows overlap where it is smaller.
         most: windows read of a text; None: all.
+        split: where a text is cut: ``tokens``: anywhere; ``paragraphs`` or ``python`` (statements, by the syntax tree):
+            whole ones fill a window as far as it goes, and only one that is longer is read in overlapping windows.
 
     Source: "Tackling Long Code Search with Splitting, Encoding, and Aggregating", Hu, Wang, Du, Zhang, Han, Zhang and
     Li, 2024 (SEA); their windows overlap by half.
     """
 
     __module__ = "similis.encoders.modules"
-    config_keys: ClassVar[list[str]] = [*Transformer.config_keys, "window", "step", "most"]
+    config_keys: ClassVar[list[str]] = [*Transformer.config_keys, "window", "step", "most", "split"]
 
     def __init__(
         self,
@@ -45,14 +48,21 @@ class WindowTransformer(Transformer):  # type: ignore[misc]
         window: int | None = None,
         step: int | None = None,
         most: int | None = None,
+        split: str = "tokens",
         **kwargs: Any,
     ) -> None:
         super().__init__(model_name_or_path, **kwargs)
         self._set(window, step, most)
+        self.split = split
 
     @classmethod
     def over(
-        cls, transformer: Transformer, window: int | None, step: int | None, most: int | None
+        cls,
+        transformer: Transformer,
+        window: int | None,
+        step: int | None,
+        most: int | None,
+        split: str = "tokens",
     ) -> WindowTransformer:
         """The same transformer, its weights shared, reading windows.
 
@@ -62,6 +72,7 @@ class WindowTransformer(Transformer):  # type: ignore[misc]
         """
         made = retyped(transformer, cls)
         made._set(window, step, most)
+        made.split = split
         return made
 
     def _set(self, window: int | None, step: int | None, most: int | None) -> None:
@@ -103,15 +114,17 @@ class WindowTransformer(Transformer):  # type: ignore[misc]
         own = self._room - len(added)
         if own < 1:
             raise UserError(f"the prompt has {len(added)} tokens and leaves no room in windows of {self.window}")
+        blocks, owners = self._blocks(texts, own)
         found = self.tokenizer(
-            texts,
+            blocks,
             truncation=True,
             max_length=self.window - len(added),
             stride=max(0, own - self.step),
             return_overflowing_tokens=True,
             return_special_tokens_mask=True,
         )
-        starts = np.searchsorted(found["overflow_to_sample_mapping"], np.arange(len(texts) + 1))
+        texts_of = np.array(owners)[found["overflow_to_sample_mapping"]]
+        starts = np.searchsorted(texts_of, np.arange(len(texts) + 1))
         rows = [range(start, stop)[: self.most] for start, stop in pairwise(starts.tolist())]
         ids, special = found["input_ids"], found["special_tokens_mask"]
         tokens = [[_with_prompt(ids[row], special[row], added) for row in each] for each in rows]
@@ -127,6 +140,20 @@ class WindowTransformer(Transformer):  # type: ignore[misc]
         if added:
             features["prompt_length"] = len(added) + [*special[0], 0].index(0)
         return features
+
+    def _blocks(self, texts: list[str], room: int) -> tuple[list[str], list[int]]:
+        """What is cut into windows by itself, and the number of the text that each is of."""
+        if self.split == "tokens":
+            return texts, list(range(len(texts)))
+        found: list[str] = []
+        owners: list[int] = []
+        for number, text in enumerate(texts):
+            parts = pieces(text, self.split) or [""]
+            lengths = [len(ids) for ids in self.tokenizer(parts, add_special_tokens=False, verbose=False)["input_ids"]]
+            own = packed(parts, lengths, room)
+            found += own
+            owners += [number] * len(own)
+        return found, owners
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Token vectors ``[windows of all texts, tokens, d]``, with their ids and mask."""
