@@ -15,7 +15,7 @@ from similis.training.running.loop import Loop
 from similis.training.running.steps import Steps
 
 LABELLED = {"text": [q for q, _ in rows(48)], "label": [f"c{i % 3}" for i in range(48)]}
-SETTINGS: dict[str, Any] = {"batch_size": 8, "max_steps": 4, "save_steps": 2, "eval_steps": 2, "learning_rate": 2e-3}
+SETTINGS: dict[str, Any] = {"batch_size": 8, "max_steps": 4, "save_steps": 2, "dev": False, "learning_rate": 2e-3}
 
 WAYS = [
     ("pairs", True, "[asam, ema(decay=0.8), layer_decay]"),
