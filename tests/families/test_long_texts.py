@@ -13,6 +13,7 @@ import torch
 from family_models import LIMIT, WORDS, bert, pairs, texts
 
 from similis.encoders import create, load
+from similis.encoders.fast import fast
 from similis.encoders.library.long_texts import extended, windowed
 from similis.encoders.modules import WindowAggregation
 from similis.encoders.modules.splitting import pieces
@@ -142,6 +143,15 @@ def test_windows_go_with_any_pooling(pooling: str, tmp_path: Path) -> None:
     made, plain = create(base.replace("@", ", windows=mean(size=12, step=5)")), create(base.replace("@", ""))
     expected = [plain.encode(slices(text, 10, 5)).mean(0) for text in LONG]
     np.testing.assert_allclose(made.encode(LONG), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "options", ["windows=mean(size=12)", "positions=interpolate", "pooling=scalar_mix", "pooling=weighted_layer"]
+)
+def test_models_with_parts_of_ours_are_read_in_bfloat16_too(options: str, tmp_path: Path) -> None:
+    encoder: Any = create(f"dense({options}):{bert(tmp_path / 'bert')}")
+    found = fast(encoder, "bfloat16").compare([*texts(12), *LONG])
+    assert 0.99 < found.cosine < 1 - 1e-8
 
 
 def test_interpolated_positions_lie_between_the_learned_and_short_texts_keep_theirs(plain: Any, tmp_path: Path) -> None:

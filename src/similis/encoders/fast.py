@@ -151,8 +151,9 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def _bodies(model: nn.Module) -> list[Any]:
-    """The steps that are transformers."""
-    return [step for step in model.modules() if type(step).__name__ == "Transformer" and hasattr(step, "auto_model")]
+    """The steps that are transformers, those that read windows or more positions among them."""
+    kinds = [(step, {kind.__name__ for kind in type(step).__mro__}) for step in model.modules()]
+    return [step for step, names in kinds if "Transformer" in names and hasattr(step, "auto_model")]
 
 
 def _in_bfloat16(model: Any) -> Any:
@@ -170,7 +171,10 @@ def _in_bfloat16(model: Any) -> Any:
 def _to_float32(_module: nn.Module, _inputs: Any, features: dict[str, Any]) -> dict[str, Any]:
     """A step's bfloat16 results as float32, for the pooling behind it."""
     halves = {name: v for name, v in features.items() if isinstance(v, Tensor) and v.dtype == torch.bfloat16}
-    return {**features, **{name: value.float() for name, value in halves.items()}}
+    made = {**features, **{name: value.float() for name, value in halves.items()}}
+    if "all_layer_embeddings" in made:
+        made["all_layer_embeddings"] = tuple(layer.float() for layer in made["all_layer_embeddings"])
+    return made
 
 
 def _pack(body: nn.Module) -> None:

@@ -109,6 +109,8 @@ class WindowTransformer(Transformer):  # type: ignore[misc]
 
     def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **kwargs: Any) -> dict[str, Any]:
         """Token ids and mask ``[n, windows, tokens]``, padded; ``windows`` ``[n]`` counts each text's own."""
+        if not inputs:
+            return {}
         texts = [text.lower() for text in inputs] if self.do_lower_case else list(inputs)
         added = self.tokenizer(prompt, add_special_tokens=False)["input_ids"] if prompt else []
         own = self._room - len(added)
