@@ -12,6 +12,19 @@ from similis.similarity import InnerProduct, Similarity
 
 
 @dataclass
+class Shared:
+    """What the directions of one loss have in common.
+
+    Attributes:
+        prepared: the queries and the keys, each prepared by the similarity once.
+        scores: ``[n, m]`` all of them, once a direction has asked.
+    """
+
+    prepared: tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None = None
+    scores: Tensor | None = None
+
+
+@dataclass
 class Block:
     """Prepared queries against prepared keys.
 
@@ -22,6 +35,7 @@ class Block:
         relation: of shape ``(n, m)``, or ``(m, n)`` where flipped.
         flipped: the rows are the keys: the same scores, transposed.
         gradients: of ``queries`` then ``keys``, filled by :meth:`Tile.carry`.
+        shared: where the whole matrix is kept for the other direction, or None.
     """
 
     similarity: Similarity
@@ -30,6 +44,7 @@ class Block:
     relation: Relation
     flipped: bool = False
     gradients: list[Tensor] = field(default_factory=list)
+    shared: Shared | None = None
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -52,8 +67,12 @@ class Block:
 
     def scores(self, start: int = 0, stop: int | None = None) -> Tensor:
         """``[stop - start, columns]`` scores."""
-        queries, keys = self._cut(start, stop)
-        scores = self.similarity.score(queries, keys)
+        if self.shared is not None and start == 0 and stop is None:
+            if self.shared.scores is None:
+                self.shared.scores = self.similarity.score(self.queries, self.keys)
+            scores = self.shared.scores
+        else:
+            scores = self.similarity.score(*self._cut(start, stop))
         return scores.mT if self.flipped else scores
 
     def tile(self, start: int, stop: int) -> Tile:
@@ -106,26 +125,31 @@ class Tile:
             block.gradients[1][own] += gradients[1]
 
 
-def blocks_of(similarity: Similarity, direction: str, queries: Tensor, keys: Tensor, relation: Relation) -> list[Block]:
+def blocks_of(
+    similarity: Similarity, direction: str, queries: Tensor, keys: Tensor, relation: Relation, shared: Shared
+) -> list[Block]:
     """The blocks of a direction; those joined by ``+`` have a row for each query."""
     parts = [part.strip() for part in direction.split("+")]
-    made = [_block(similarity, part, queries, keys, relation) for part in parts]
+    made = [_block(similarity, part, queries, keys, relation, shared) for part in parts]
     if len(made) == 1:
         return made
     n = len(queries)
     return [_first_rows(block, n) for block in made]
 
 
-def _block(similarity: Similarity, direction: str, queries: Tensor, keys: Tensor, relation: Relation) -> Block:
+def _block(
+    similarity: Similarity, direction: str, queries: Tensor, keys: Tensor, relation: Relation, shared: Shared
+) -> Block:
     if direction in ("q2q", "k2k"):
         side, among = (queries, relation.among_queries) if direction == "q2q" else (keys, relation.among_keys)
         return Block(similarity, *similarity.prepare_both(side), among())
-    if keys is queries:
-        prepared = similarity.prepare_both(queries)
-    else:
-        prepared = similarity.prepare_queries(queries), similarity.prepare_keys(keys)
+    if shared.prepared is None and keys is queries:
+        shared.prepared = similarity.prepare_both(queries)
+    elif shared.prepared is None:
+        shared.prepared = similarity.prepare_queries(queries), similarity.prepare_keys(keys)
     flipped = direction == "k2q"
-    return Block(similarity, *prepared, relation.transpose() if flipped else relation, flipped=flipped)
+    related = relation.transpose() if flipped else relation
+    return Block(similarity, *shared.prepared, related, flipped=flipped, shared=shared)
 
 
 def _first_rows(block: Block, n: int) -> Block:
@@ -133,5 +157,5 @@ def _first_rows(block: Block, n: int) -> Block:
     if block.rows == n:
         return block
     if block.flipped:
-        return replace(block, keys=tuple(t[:n] for t in block.keys))
-    return replace(block, queries=tuple(t[:n] for t in block.queries))
+        return replace(block, keys=tuple(t[:n] for t in block.keys), shared=None)
+    return replace(block, queries=tuple(t[:n] for t in block.queries), shared=None)

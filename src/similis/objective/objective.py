@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from similis.errors import UserError, did_you_mean
 from similis.keys import KeySource
 from similis.objective.aliases import translate
-from similis.objective.blocks import Block, blocks_of
+from similis.objective.blocks import Block, Shared, blocks_of
 from similis.objective.inputs import check_finite, prefix, wide
 from similis.objective.options import as_list, one_of, quoted, shown
 from similis.objective.positives import of_positives
@@ -192,8 +192,8 @@ class Objective(nn.Module):
     def _loss(self, queries: Tensor, keys: Tensor, relation: Relation) -> Tensor:
         if relation.layout != "matrix":
             return self._listed(queries, keys, relation)
-        losses = [self._pass(direction, queries, keys, relation) for direction in self.directions]
-        return _mean(losses)
+        shared = Shared()
+        return _mean([self._pass(direction, queries, keys, relation, shared) for direction in self.directions])
 
     def _listed(self, queries: Tensor, keys: Tensor, relation: Relation) -> Tensor:
         if relation.layout == "list":
@@ -202,13 +202,13 @@ class Objective(nn.Module):
             scores = self.similarity.lists(queries, keys)
         return self._reduced(totals(*self._row_loss(scores, relation.rows()), relation.row_weight))
 
-    def _pass(self, direction: str, queries: Tensor, keys: Tensor, relation: Relation) -> Tensor:
+    def _pass(self, direction: str, queries: Tensor, keys: Tensor, relation: Relation, shared: Shared) -> Tensor:
         if self.execution == "auto" and self.miner is None and self._criterion.entry.traits.get("reads") == "positives":
             few = of_positives(self.similarity, direction, queries, keys, relation, TILE_SCORES)
             if few is not None:
                 scores, rows, weight = few
                 return self._reduced(totals(*self._row_loss(scores, rows), weight))
-        blocks = blocks_of(self.similarity, direction, queries, keys, relation)
+        blocks = blocks_of(self.similarity, direction, queries, keys, relation, shared)
         weight = blocks[0].relation.row_weight
         tile = self._tile(blocks)
         if tile is None:
