@@ -132,9 +132,10 @@ class CompatibleWith(Stepping):
 class KeepTopology(Stepping):
     """Texts of a batch stay as near to each other as an old model has them.
 
-    Definition: loss + weight · mean_i KL(softmax_j(s_old(q_i, k_j) / τ) ‖ softmax_j(s_new(q_i, k_j) / τ)) over the
-    batch: the paper's preservation of topology, of queries with keys. What is kept is who is near whom, not where:
-    the old index must be made anew.
+    Definition: loss + weight · (D + D') / 2, D = mean_i KL(softmax_j(s_old(q_i, k_j) / τ) ‖ softmax_j(s_new(q_i, k_j)
+    / τ)) over the batch and D' the same of its keys over the queries: the paper's preservation of topology across the
+    two sides, checked in public code that goes on from the authors'. What is kept is who is near whom, not where: the
+    old index must be made anew.
 
     Args:
         old: the old model's folder or name.
@@ -162,8 +163,7 @@ class KeepTopology(Stepping):
         if embedded.keys is None:
             own = torch.eye(len(new), dtype=torch.bool, device=new.device)
             new, old = new.masked_fill(own, -1e4), old.masked_fill(own, -1e4)
-        kept = nn.functional.kl_div(new.log_softmax(-1), old.log_softmax(-1), log_target=True, reduction="batchmean")
-        return loss + self.weight * kept
+        return loss + self.weight * (_divergence(new, old) + _divergence(new.T, old.T)) / 2
 
     def state(self) -> dict[str, Tensor]:
         return self.vectors.state()
@@ -180,3 +180,8 @@ def plain_of(objective: Objective) -> Objective:
     other._modules = dict(objective._modules)
     other.regularizers = nn.ModuleList()
     return other
+
+
+def _divergence(new: Tensor, old: Tensor) -> Tensor:
+    """Mean KL divergence of the rows' softmaxes, scores ``[n, m]``, of the new from the old."""
+    return nn.functional.kl_div(new.log_softmax(-1), old.log_softmax(-1), log_target=True, reduction="batchmean")
