@@ -236,6 +236,29 @@ def test_the_average_is_what_is_judged_and_saved(tmp_path: Path, monkeypatch: py
         assert not np.allclose(past[best - 1], averages[best], atol=1e-4)
 
 
+@pytest.mark.parametrize("size", [None, 3])
+def test_momentum_keys_come_from_the_average_and_teach_nothing(small: Path, size: int | None) -> None:
+    steps = steps_of(small, 16, dropout=0.0, stepping="momentum_keys(decay=0.9)", mini_batch_size=size)
+    module, (first, second) = steps.trainee.module, steps.first_batches(2)
+    begun = [p.detach().clone() for p in module.parameters()]
+    steps.take([first])
+    now = [p.detach().clone() for p in module.parameters()]
+    codes = second.part.examples.batch(second.rows)
+    assert codes.keys is not None
+    for parameter, before, last in zip(module.parameters(), begun, now, strict=True):
+        parameter.data = (before + last) / 2
+    keys = steps.trainee.embed([(codes.keys, False)])[0].detach()
+    for parameter, last in zip(module.parameters(), now, strict=True):
+        parameter.data = last
+    loss = row_losses(steps.trainee.embed([(codes.queries, True)])[0], keys).mean()
+    expected = torch.autograd.grad(loss, list(module.parameters()), allow_unused=True)
+    assert steps.gradients([second]) == pytest.approx(float(loss), rel=1e-4)
+    for parameter, gradient in zip(module.parameters(), expected, strict=True):
+        if gradient is not None:
+            assert parameter.grad is not None
+            assert torch.allclose(parameter.grad, gradient, atol=1e-4)
+
+
 @pytest.mark.parametrize("way", ["sam", "r_drop", "proximal", "[sam, r_drop]"])
 def test_a_queue_sees_each_batch_once(small: Path, way: str) -> None:
     steps = steps_of(small, 32, stepping=way)

@@ -23,7 +23,7 @@ WAYS = [
     ("pairs", True, "[smart, fisher_layers(count=1, batches=2), implicit_dro(clusters=3)]"),
     ("labels", True, "group_dro(by=label, rate=0.5)"),
     ("pairs", False, "[fsam(every=3), mixout, fisher_mask(batches=2), proximal, ema]"),
-    ("pairs", False, "[sam, group_dro(by=cluster, clusters=3, rate=0.5)]"),
+    ("pairs", False, "[sam, group_dro(by=cluster, clusters=3, rate=0.5), momentum_keys]"),
     ("sets", False, "[group_dro(rate=0.5), asam]"),
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -150,9 +151,16 @@ class Steps:
             self._refuse(drawn, str(error))
 
     def embedded(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Queries and keys of a batch."""
+        """Queries and keys of a batch, as the extensions want them."""
+
+        def plain(asked: Batch) -> tuple[Tensor, Tensor | None]:
+            return embedded(asked, self.trainee, self.processes, self.recipe.mini_batch_size)
+
+        embed = plain
+        for each in reversed(self.stepping):
+            embed = partial(each.embed, embed=embed)
         with self.processes.autocast():
-            return embedded(batch, self.trainee, self.processes, self.recipe.mini_batch_size)
+            return embed(batch)
 
     def _refuse(self, drawn: Drawn, what: str) -> NoReturn:
         (part, rows), examples = drawn, drawn.part.examples

@@ -1,15 +1,17 @@
-"""The average of the weights of past steps."""
+"""The average of the weights of past steps: what is judged, or what embeds keys."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from similis.errors import UserError
 from similis.registry import Source, register
-from similis.training.stepping.base import Run, Stepping
+from similis.training.rows.examples import Batch
+from similis.training.stepping.base import Run, Sides, Stepping, swapped
 
 
 class Average:
@@ -66,6 +68,53 @@ class EMA(Stepping):
 
     def shown(self) -> Mapping[str, Tensor]:
         return self.average.values
+
+    def state(self) -> dict[str, Tensor]:
+        return self.average.state()
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        self.average.restore(state)
+
+
+@register(
+    "stepping",
+    "momentum_keys",
+    source=Source(
+        "Momentum Contrast for Unsupervised Visual Representation Learning", "He, Fan, Wu, Xie and Girshick", 2020
+    ),
+    accepts=("pairs", "triplets"),
+    family="averages",
+)
+class MomentumKeys(Stepping):
+    """Keys are embedded by an average of past weights and without a gradient; queries alone teach the model (MoCo).
+
+    With keys that change slowly a long queue of them stays true: ``keys=queue(size=4096)`` in the objective is the
+    paper's. Judged, searched and saved is the plain model. The average begins as the plain mean; the paper's decay is
+    the same from the first step, over many more of them.
+
+    Args:
+        decay: the paper's m, share of the average that stays at each step.
+    """
+
+    def __init__(self, decay: float = 0.99) -> None:
+        self.decay = _share(decay)
+
+    def begin(self, run: Run) -> None:
+        if getattr(run.trainee, "reads_pairs", False):
+            raise UserError("momentum_keys embeds keys by themselves, and a cross-encoder reads pairs: leave it out")
+        self.parameters = {n: p for n, p in run.named_parameters().items() if n.startswith("model/")}
+        self.average = Average(self.parameters, self.decay)
+
+    def embed(self, batch: Batch, embed: Callable[[Batch], Sides]) -> Sides:
+        if batch.keys is None:
+            raise UserError("momentum_keys needs keys beside the queries, as pairs have: leave it out for labels")
+        with torch.no_grad(), swapped(self.parameters, self.average.values):
+            _, keys = embed(batch)
+        queries, _ = embed(replace(batch, keys=None))
+        return queries, keys
+
+    def stepped(self) -> None:
+        self.average.step()
 
     def state(self) -> dict[str, Tensor]:
         return self.average.state()

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ from similis.training.recipe import Recipe
 from similis.training.rows.examples import Batch
 from similis.training.running.mixing import Drawn, Part
 from similis.training.trainees.base import Trainee
+
+#: Queries, and keys or None where these are the queries.
+Sides: TypeAlias = "tuple[Tensor, Tensor | None]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +82,8 @@ class Stepping:
     """Something that changes how a step is taken; a subclass overrides what it changes.
 
     The order of calls: :meth:`begin` once; :meth:`start` before the first step of a new run, or :meth:`restore` in a
-    resumed one; in every step :meth:`gradients` around all of its batches and :meth:`loss` for each of them; then
-    :meth:`stepped`. What it remembers between steps is its :meth:`state`, which checkpoints hold.
+    resumed one; in every step :meth:`gradients` around all of its batches, :meth:`embed` and :meth:`loss` for each of
+    them; then :meth:`stepped`. What it remembers between steps is its :meth:`state`, which checkpoints hold.
     """
 
     def begin(self, run: Run) -> None:
@@ -92,6 +95,10 @@ class Stepping:
     def gradients(self, passes: Callable[[], float]) -> float:
         """Set the step's gradients by as many ``passes`` over its batches as it takes; returns the loss."""
         return passes()
+
+    def embed(self, batch: Batch, embed: Callable[[Batch], Sides]) -> Sides:
+        """Queries and keys of a batch, by ``embed`` or by another way."""
+        return embed(batch)
 
     def loss(self, embedded: Embedded, loss: Tensor) -> Tensor:
         """The loss to descend on instead of ``loss``."""
