@@ -3,7 +3,8 @@
 ``load`` opens a model in sentence-transformers format, ``create`` makes one to train. Static encoders (``static``) run
 on NumPy and tokenizers alone; everything else goes through sentence-transformers (``library``): dense, learned-sparse
 and multi-vector models. Models that read texts together (``scorers``) score pairs of texts instead. ``streaming``
-encodes files of any size, ``fast`` in bfloat16; ``precomputed`` vectors stand in for an encoder.
+encodes files of any size, ``fast`` in bfloat16; ``precomputed`` vectors stand in for an encoder. ``arrays`` are rows of
+numbers, by any torch module; ``heads`` give Gaussians and points of hyperbolic space.
 
 Imports nothing of similis but the base and the similarities; any layer below the nouns may import it.
 """
@@ -14,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from similis.encoders.arrays.encoder import ArrayEncoder
     from similis.encoders.base import Encoder
     from similis.encoders.creating import create, distil
     from similis.encoders.library.dense import SentenceTransformerEncoder
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from similis.encoders.static.tokenizers import tokenizer_from, train_tokenizer
 
 __all__ = [
+    "ArrayEncoder",
     "CrossEncoderScorer",
     "DuoScorer",
     "Encoder",
@@ -51,6 +54,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ArrayEncoder": "arrays.encoder",
     "CrossEncoderScorer": "scorers.cross",
     "DuoScorer": "scorers.duo",
     "Encoder": "base",

@@ -1,9 +1,9 @@
 """Training: from examples to a trained encoder. May import the nouns, the learn layer, sampling and data.
 
-``fitting`` is the whole way to a ``fitted`` encoder: ``planning`` chooses what a ``recipe`` leaves open, ``sets`` makes
-the parts of a run and its dev set of data; what is learnt from is in ``rows``, what is trained in ``trainees``, the
-loop in ``running``. ``negatives`` searches for hard ones, ``teachers`` say what pairs are worth, ``pretraining``
-prepares a transformer on texts alone, ``continual`` goes on after a model is in use.
+``fitting`` is the whole way to a ``fitted`` encoder, ``arrays`` that of rows of numbers: ``planning`` chooses what a
+``recipe`` leaves open, ``sets`` makes the parts of a run and its dev set of data; what is learnt from is in ``rows``,
+what is trained in ``trainees``, the loop in ``running``. ``negatives`` searches for hard ones, ``teachers`` say what
+pairs are worth, ``pretraining`` prepares a transformer on texts alone, ``continual`` goes on after a model is in use.
 """
 
 from __future__ import annotations
