@@ -185,7 +185,7 @@ def _with_prompt(ids: list[int], special: list[int], prompt: list[int]) -> list[
 class WindowAggregation(WeightedModule):
     """One vector a text from those of its windows ``[windows of all texts, d]``.
 
-    ``mean`` and ``max`` over windows; ``attention``: the sum of softmax(w · e_i + b)_i e_i with learned w;
+    ``mean`` and ``max`` over windows; ``attention``: the sum of softmax(w · e_i)_i e_i with learned w;
     ``attention_mean``: half of that and half of the mean. w starts at zero, so that both start as the mean, and a text
     of one window has that window's vector by any of them.
 
@@ -194,7 +194,8 @@ class WindowAggregation(WeightedModule):
         how: one of :data:`AGGREGATES`.
 
     Source: SEA (see :class:`WindowTransformer`), whose best is one layer of attention with the mean. Checked against
-    the authors' code; theirs adds the mean once for every window, which only weighs it more.
+    the authors' code; theirs adds the mean once for every window,
+    which only weighs it more, and has a bias, which a softmax does not see.
     """
 
     __module__ = "similis.encoders.modules"
@@ -204,9 +205,8 @@ class WindowAggregation(WeightedModule):
         super().__init__()
         self.embedding_dimension, self.how = embedding_dimension, how
         if how.startswith("attention"):
-            self.scores = nn.Linear(embedding_dimension, 1)
+            self.scores = nn.Linear(embedding_dimension, 1, bias=False)
             nn.init.zeros_(self.scores.weight)
-            nn.init.zeros_(self.scores.bias)
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Replace ``sentence_embedding`` by ``[n, d]``; without ``windows`` nothing is done."""
