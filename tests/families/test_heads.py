@@ -76,8 +76,7 @@ def test_a_trained_head_gives_the_same_vectors_in_the_library_in_another_process
         assert np.ptp(own, axis=0).max() > 0.01
 
 
-@pytest.mark.parametrize("head", list(HEADS)[1:])
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize(("head", "objective"), list(zip(list(HEADS)[1:], OBJECTIVES, strict=True)))
 def test_tiled_and_chunked_steps_of_a_head_are_those_of_the_whole_batch(
     head: str, objective: str, still: Path, tmp_path: Path
 ) -> None:
