@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from similis.errors import UserError, did_you_mean
-from similis.files import read_json
+from similis.files import building, read_json
 
 #: Weights in Python's pickle format; reading one can run code, so they are refused.
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -35,6 +37,30 @@ _FAMILIES = {
     "ColBERT": "multi_vector",
     "CrossEncoder": "cross",
 }
+
+
+#: Files by which a folder is known as a model's, which a new one may replace.
+_MODELS = ("modules.json", "array_encoder.json")
+
+
+def usable(folder: Path) -> Path:
+    """Refuse a folder that a model could not be saved in.
+
+    Raises:
+        UserError: it is a file, or holds files that are no model.
+    """
+    if folder.is_file():
+        raise UserError(f"{folder} is a file; give the folder of the model to be")
+    if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).is_file() for name in _MODELS):
+        raise UserError(f"{folder} holds files that are no model; choose another name or empty it")
+    return folder
+
+
+@contextmanager
+def building_model(folder: str | Path) -> Iterator[Path]:
+    """A new folder to write a model to; it takes the place of ``folder`` whole, or not at all."""
+    with building(usable(Path(folder))) as aside:
+        yield aside
 
 
 @dataclass(frozen=True)

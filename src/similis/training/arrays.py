@@ -18,10 +18,11 @@ from torch import nn
 from similis.encoders.arrays.encoder import ArrayEncoder
 from similis.encoders.arrays.modules import BUILT_IN, built_in
 from similis.encoders.arrays.rows import is_built_in
+from similis.encoders.folder import usable
 from similis.errors import UserError, did_you_mean
 from similis.objective import Objective
 from similis.progress import note
-from similis.training.finishing import Ready, checkpoints_of, told_of, usable
+from similis.training.finishing import Ready, checkpoints_of, told_of
 from similis.training.negatives.searching import searching_of
 from similis.training.planning import Plan, plan, with_similarity
 from similis.training.recipe import Recipe

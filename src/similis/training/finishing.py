@@ -12,9 +12,7 @@ import numpy as np
 
 from similis import __version__
 from similis.data.dataset import Dataset
-from similis.encoders.arrays import SETTINGS as ARRAYS
 from similis.encoders.base import Encoder
-from similis.errors import UserError
 from similis.files import write_json
 from similis.training.fitted import Fitted
 from similis.training.planning import Plan
@@ -25,9 +23,6 @@ from similis.training.running.processes import first_process, wait_for_all
 from similis.training.sets import Learnt
 
 RECORD = "similis.json"
-
-#: Files by which a folder is known as a model's, which a new one may replace.
-_MODELS = ("modules.json", ARRAYS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +64,6 @@ def finished(ready: Ready) -> Fitted:
         loop.checkpoints.clear()
     wait_for_all()
     return fitted
-
-
-def usable(folder: Path) -> Path:
-    """Refuse before training what could not be saved after it."""
-    if folder.is_file():
-        raise UserError(f"{folder} is a file; give the folder of the model to be")
-    if folder.is_dir() and any(folder.iterdir()) and not any((folder / n).is_file() for n in _MODELS):
-        raise UserError(f"{folder} holds files that are no model; choose another name or empty it")
-    return folder
 
 
 def checkpoints_of(folder: Path, plan_: Plan, sets: Sequence[Learnt], documents: Integers, resume: bool) -> Checkpoints:

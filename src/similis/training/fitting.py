@@ -16,12 +16,13 @@ from similis.data.dataset import Dataset
 from similis.encoders.arrays.rows import is_rows, reads_rows
 from similis.encoders.base import Encoder, TextEncoder
 from similis.encoders.creating import create
+from similis.encoders.folder import usable
 from similis.encoders.static.encoder import StaticEncoder
 from similis.errors import UserError
 from similis.objective import Objective
 from similis.progress import note
 from similis.registry import find
-from similis.training.finishing import Ready, checkpoints_of, finished, told_of, usable
+from similis.training.finishing import Ready, checkpoints_of, finished, told_of
 from similis.training.fitted import Fitted
 from similis.training.negatives.searching import searching_of
 from similis.training.negatives.sides import fixes_documents, only_queries_learn

@@ -14,9 +14,9 @@ from torch import nn
 from similis.encoders.arrays import SETTINGS
 from similis.encoders.arrays.encoder import ArrayEncoder
 from similis.encoders.arrays.modules import BuiltIn
-from similis.encoders.folder import check_tensors
+from similis.encoders.folder import building_model, check_tensors
 from similis.errors import UserError
-from similis.files import building, read_json, sha256, write_json
+from similis.files import read_json, sha256, write_json
 
 WEIGHTS = "model.safetensors"
 FORMAT = 1
@@ -28,10 +28,8 @@ def write(encoder: ArrayEncoder, folder: Path) -> None:
     Raises:
         UserError: the folder holds files that are no model.
     """
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / SETTINGS).exists():
-        raise UserError(f"{folder} holds files that are no model; choose another name or empty it")
     module = encoder.module
-    with building(folder) as aside:
+    with building_model(folder) as aside:
         tensors = {name: t.detach().cpu().contiguous().clone() for name, t in module.state_dict().items()}
         save_file(tensors, aside / WEIGHTS)
         settings = {

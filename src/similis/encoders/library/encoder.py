@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from similis.encoders.base import Found, Options, TextEncoder, Vectors, similarity_settings
-from similis.encoders.folder import OWN, SETTINGS, all_modules, read_settings
+from similis.encoders.folder import OWN, SETTINGS, all_modules, building_model, read_settings
 from similis.encoders.library.truncation import Truncation
 from similis.encoders.modules import own_classes
 from similis.errors import UserError
-from similis.files import building, write_json
+from similis.files import write_json
 from similis.progress import track
 
 #: Texts whose lengths are compared at once, in batches; bounds what is held beside the results.
@@ -211,10 +211,7 @@ class LibraryEncoder(TextEncoder[Found]):
 
     def save(self, folder: str | Path) -> None:
         """Write the model in sentence-transformers format; the folder appears whole or not at all."""
-        target = Path(folder)
-        if target.is_dir() and any(target.iterdir()) and not (target / "modules.json").exists():
-            raise UserError(f"{target} holds files that are no model; choose another name or empty it")
-        with building(target) as aside:
+        with building_model(folder) as aside:
             self.model.save_pretrained(str(aside))
             write_json(aside / SETTINGS, {**read_settings(aside), **self._stated()})
 

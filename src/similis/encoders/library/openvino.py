@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from similis.encoders.fast import LEAST_COSINE, Fidelity, fidelity
+from similis.encoders.folder import building_model
 from similis.encoders.library.dense import SentenceTransformerEncoder
 from similis.encoders.library.encoder import EncoderModule
 from similis.errors import MissingExtraError, UserError, did_you_mean
-from similis.files import building, read_json, write_json
+from similis.files import read_json, write_json
 from similis.progress import note
 
 PRECISIONS = ("float32", "int8")
@@ -75,10 +76,7 @@ class OpenvinoEncoder(SentenceTransformerEncoder):
 
     def save(self, folder: str | Path) -> None:
         """Write the original, and beside it what was exported: ``load(folder, backend="openvino")`` reads that."""
-        target = Path(folder)
-        if target.is_dir() and any(target.iterdir()) and not (target / "modules.json").exists():
-            raise UserError(f"{target} holds files that are no model; choose another name or empty it")
-        with building(target) as aside:
+        with building_model(folder) as aside:
             self.original.save(aside)
             shutil.copytree(self._exported / FOLDER, aside / FOLDER)
             told = None if self.fidelity is None else asdict(self.fidelity)

@@ -16,11 +16,10 @@ from sentence_transformers import CrossEncoder
 from torch import Tensor, nn
 
 from similis.encoders.base import Vectors, checked_texts
-from similis.encoders.folder import read_modules
+from similis.encoders.folder import building_model, read_modules
 from similis.encoders.library.encoder import Rows, batches, digest_of, left_out, open_model, torch_threads
 from similis.encoders.library.truncation import Truncation
 from similis.errors import UserError, did_you_mean
-from similis.files import building
 from similis.progress import track
 
 #: Pairs whose lengths are compared at once, in batches.
@@ -231,10 +230,7 @@ class CrossEncoderScorer:
 
     def save(self, folder: str | Path) -> None:
         """Write the model in the library's CrossEncoder format; the folder appears whole or not at all."""
-        target = Path(folder)
-        if target.is_dir() and any(target.iterdir()) and not (target / "modules.json").exists():
-            raise UserError(f"{target} holds files that are no model; choose another name or empty it")
-        with building(target) as aside:
+        with building_model(folder) as aside:
             self.model.save_pretrained(str(aside))
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from similis.encoders.base import Vectors, similarity_settings, stated_similarity
-from similis.encoders.folder import Module, check_tensors, read_settings
+from similis.encoders.folder import Module, building_model, check_tensors, read_settings
 from similis.errors import UserError
-from similis.files import building, write_json
+from similis.files import write_json
 
 if TYPE_CHECKING:
     from similis.encoders.static.encoder import StaticEncoder
@@ -112,9 +112,7 @@ def write(encoder: StaticEncoder, folder: Path) -> None:
     """Write modules.json, settings, weights, tokenizer and a model card, aside, and rename."""
     from safetensors.numpy import save_file
 
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "modules.json").exists():
-        raise UserError(f"{folder} holds files that are no model; choose another name or empty it")
-    with building(folder) as aside:
+    with building_model(folder) as aside:
         modules = [{"idx": 0, "name": "0", "path": "", "type": _STATIC}]
         if encoder.normalizes:
             modules.append({"idx": 1, "name": "1", "path": "1_Normalize", "type": _NORMALIZE})
