@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -33,6 +34,20 @@ def _sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
+def _with_room(path: Path) -> Iterator[None]:
+    """Say in one sentence that a disk is full; libraries that write by themselves only tell the system's number."""
+    try:
+        yield
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not full and f"os error {errno.ENOSPC}" not in str(error):
+            raise
+        raise UserError(
+            f"no space is left to write {path}; what was written before is whole: make room and run the same again"
+        ) from None
+
+
+@contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to; on success it is flushed and renamed over ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,8 +55,9 @@ def writing(path: Path) -> Iterator[Path]:
     os.close(descriptor)
     aside = Path(name)
     try:
-        yield aside
-        _sync(aside)
+        with _with_room(path):
+            yield aside
+            _sync(aside)
         os.chmod(aside, 0o666 & ~_umask())
         os.replace(aside, path)
     finally:
@@ -60,10 +76,11 @@ def building(folder: Path, *, replace: bool = True) -> Iterator[Path]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        yield aside
-        for file in aside.rglob("*"):
-            if file.is_file():
-                _sync(file)
+        with _with_room(folder):
+            yield aside
+            for file in aside.rglob("*"):
+                if file.is_file():
+                    _sync(file)
         os.chmod(aside, 0o777 & ~_umask())
         _swap(aside, folder)
     finally:

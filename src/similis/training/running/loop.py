@@ -19,6 +19,7 @@ from similis.training.recipe import Recipe
 from similis.training.running.checkpoints import Checkpoints, Position
 from similis.training.running.dev import DevSet, Embed
 from similis.training.running.embedding import judged_by, reads_pairs
+from similis.training.running.failing import told
 from similis.training.running.keeping import Keeping, put_weights, weights_of
 from similis.training.running.live import Live
 from similis.training.running.mixing import Drawn, Part
@@ -96,7 +97,8 @@ class Loop:
         """Train to the end.
 
         Raises:
-            UserError: the loss or a gradient is not finite; names the batch.
+            UserError: the loss or a gradient is not finite, or the device, its memory or another process failed;
+                names the step or batch.
             Interrupted: Ctrl-C, after a checkpoint was written.
         """
         torch.manual_seed(self.recipe.seed)
@@ -104,7 +106,7 @@ class Loop:
         self._started = time.monotonic() - self.position.seconds
         watch = Watch(self.total, self.position.step, self.dev.metric if self.dev else "")
         try:
-            with stop_politely() as signal:
+            with stop_politely() as signal, told(lambda: self.position, self.steps.saved, self.processes.count):
                 if not resumed:
                     self.steps.start()
                     self._evaluate(watch)
