@@ -17,6 +17,9 @@ from similis.registry import Source, register
 from similis.relation import Rows
 from similis.similarity.vector import safe_sqrt
 
+#: Rows that both masses are summed of at once.
+_SLICE = 128
+
 
 @register(
     "criterion",
@@ -134,27 +137,32 @@ def lifted_structure(
 
 
 class _BothMasses(torch.autograd.Function):
-    """log Σ exp over the kept of each row ``[n]`` and of each column ``[m]``, from one masked copy."""
+    """log Σ exp over the kept of each row ``[n]`` and of each column ``[m]``, in slices of rows."""
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        filled = ops.keep(scores, mask)
-        rows, columns = filled.logsumexp(1), filled.logsumexp(0)
-        ctx.save_for_backward(filled, rows, columns)
+        of_rows, of_slices = [], []
+        for part, kept in zip(scores.split(_SLICE), mask.split(_SLICE), strict=True):
+            filled = ops.keep(part, kept)
+            of_rows.append(filled.logsumexp(1))
+            of_slices.append(filled.logsumexp(0))
+        rows, columns = torch.cat(of_rows), torch.stack(of_slices).logsumexp(0)
+        ctx.save_for_backward(scores, mask, rows, columns)
         return rows, columns
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None]:
-        filled, rows, columns = ctx.saved_tensors
+        scores, mask, rows, columns = ctx.saved_tensors
         # where nothing is kept, the mass is the fill and has no gradient
-        of_rows = outer[0].masked_fill(rows < ops.low(filled) / 2, 0.0).unsqueeze(1)
-        of_columns = outer[1].masked_fill(columns < ops.low(filled) / 2, 0.0)
-        gradient = torch.empty_like(filled)
-        for start in range(0, len(filled), 128):
-            cut = slice(start, start + 128)
-            part = (filled[cut] - rows[cut].unsqueeze(1)).exp_().mul_(of_rows[cut])
-            torch.addcmul(part, (filled[cut] - columns).exp_(), of_columns, out=gradient[cut])
+        of_rows = outer[0].masked_fill(rows < ops.low(rows) / 2, 0.0).unsqueeze(1)
+        of_columns = outer[1].masked_fill(columns < ops.low(columns) / 2, 0.0)
+        gradient = torch.empty_like(scores)
+        for start in range(0, len(scores), _SLICE):
+            cut = slice(start, start + _SLICE)
+            filled = ops.keep(scores[cut], mask[cut])
+            part = (filled - rows[cut].unsqueeze(1)).exp_().mul_(of_rows[cut])
+            torch.addcmul(part, filled.sub_(columns).exp_(), of_columns, out=gradient[cut])
         return gradient, None
 
 
