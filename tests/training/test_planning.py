@@ -141,3 +141,13 @@ def test_cosine_falls_from_one_to_zero_by_way_of_a_half() -> None:
     assert factor("cosine", 50, 100, 0) == pytest.approx(0.5)
     assert factor("cosine", 100, 100, 0) == pytest.approx(0)
     assert factor("constant", 99, 100, 0.1) == 1
+
+
+def test_a_transformer_reads_classes_in_smaller_batches_at_a_higher_rate_than_pairs() -> None:
+    def chosen(supervision: str, **given: object) -> tuple[int | None, float | None]:
+        recipe = plan(supervision, 10_000, Recipe(base="m").with_settings(given), static=False).recipe
+        return recipe.per_device_train_batch_size, recipe.learning_rate
+
+    assert chosen("pairs") == (64, 5e-5)
+    assert chosen("labels") == (32, 1e-4)
+    assert chosen("labels", peft="lora") == (32, pytest.approx(1e-3))

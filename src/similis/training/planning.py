@@ -50,6 +50,10 @@ _STATIC_OBJECTIVES = {
 }
 #: Most rows of a batch: a sparse text is a row over the vocabulary, a multi-vector one a row a token.
 _BATCHES = {"sparse": 32, "multi_vector": 32, "cross": 16}
+#: Rows of a batch and learning rate of a dense transformer that learns from classes: a text is read once, not in a pair
+#: with a mate, so that steps are few. MAP@R on Banking77's dev rows of all-MiniLM-L6-v2 after 2,000 rows: 0.513; with
+#: 64 rows 0.505; with those and 5e-5, as for pairs, 0.483.
+_LABELLED = (32, 1e-4)
 #: What a cross-encoder learns by: its scores have no bounds, and a few candidates are what it will have to order.
 _CROSS = {
     "pairs": ("infonce(temperature=1.0)", "each pair's own text is told apart from candidates, as in re-ranking"),
@@ -128,13 +132,13 @@ def plan(
     if recipe.per_device_train_batch_size is None:
         # texts alone teach little by each row: what tells them apart is how many are in a batch
         least = _EPOCH // 4 if unlabeled and static else _EPOCH
-        chosen["per_device_train_batch_size"] = _batch_size(rows, 512 if static else _BATCHES.get(family, 64), least)
+        chosen["per_device_train_batch_size"] = _batch_size(rows, _most_rows(supervision, static, family), least)
     size = recipe.per_device_train_batch_size or chosen["per_device_train_batch_size"]
     if recipe.num_train_epochs is None:
         chosen["num_train_epochs"] = _epochs(rows, size, static, unlabeled)
     if recipe.learning_rate is None:
         # adapters and biases are few and start near nothing: they take ten times the rate
-        chosen["learning_rate"] = 0.1 if static else 5e-5 if recipe.peft is None else 5e-4
+        chosen["learning_rate"] = 0.1 if static else _rate(supervision, family) * (1 if recipe.peft is None else 10)
     if recipe.base in (None, "static"):
         chosen["dimension"] = recipe.dimension or (512 if rows >= (1100 if unlabeled else 2000) else 256)
         chosen["vocabulary"] = None if recipe.tokenizer else recipe.vocabulary or 16_000
@@ -181,6 +185,16 @@ def _of_family(family: str, objective: str, why: str) -> tuple[str, str]:
         scaled = scaled.replace("infonce(temperature=0.1)", "infonce(temperature=1.0)")
         return f"{scaled}, similarity=dot, regularizers=[{_SPARSITY}]", f"{why}; flops presses weights to few words"
     return objective, why
+
+
+def _most_rows(supervision: str, static: bool, family: str) -> int:
+    if static:
+        return 512
+    return _LABELLED[0] if (supervision, family) == ("labels", "dense") else _BATCHES.get(family, 64)
+
+
+def _rate(supervision: str, family: str) -> float:
+    return _LABELLED[1] if (supervision, family) == ("labels", "dense") else 5e-5
 
 
 def _batch_size(rows: int, most: int, least: int) -> int:
