@@ -38,10 +38,10 @@ def ours(task: Task, base: str, seed: int, epochs: float, *, timed: bool = False
     """Our default; only what both contenders share is set."""
     from similis.training import fit
 
-    dev = False if timed else task.dev or None
+    dev = False if timed or not task.dev else _columns(task, task.dev)
     settings: dict[str, Any] = {} if _is_static(base) else {"max_seq_length": task.length}
     encoder = fit(
-        task.rows,
+        _columns(task, task.rows),
         base=base,
         epochs=epochs,
         seed=seed,
@@ -50,6 +50,13 @@ def ours(task: Task, base: str, seed: int, epochs: float, *, timed: bool = False
         **settings,
     )
     return lambda texts: encoder.encode(texts, normalize=True)
+
+
+def _columns(task: Task, rows: list[tuple[Any, ...]]) -> Any:
+    """Rows as ``fit`` reads them: a class beside a text has to be called one, or it would be read as a second text."""
+    if task.supervision != "labels":
+        return rows
+    return dict(zip(("text", "label"), map(list, zip(*rows, strict=True)), strict=True))
 
 
 def theirs(task: Task, base: str, seed: int, epochs: float, *, timed: bool = False) -> Encode:
