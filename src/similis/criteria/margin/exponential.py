@@ -130,40 +130,43 @@ def lifted_structure(
         ``[n]``.
     """
     index, real = ops.gather_positives(relation.positive)
-    of_rows, of_keys = _BothMasses.apply(scores, relation.negative)  # type: ignore[no-untyped-call]
+    own, of_rows, of_keys = _BothMasses.apply(scores, index, relation.negative)  # type: ignore[no-untyped-call]
     mass = torch.logaddexp(of_rows.unsqueeze(-1), of_keys[index]) - negative_margin
-    violation = (mass + positive_margin - scores.gather(-1, index)).relu()
+    violation = (mass + positive_margin - own).relu()
     return ops.mean(violation.square() / 2, real)
 
 
 class _BothMasses(torch.autograd.Function):
-    """log Σ exp over the kept of each row ``[n]`` and of each column ``[m]``, in slices of rows."""
+    """Scores at ``index [n, P]``, and log Σ exp over the kept of each row ``[n]`` and of each column ``[m]``.
+
+    In slices of rows, and with one gradient of the matrix.
+    """
 
     @staticmethod
-    def forward(ctx: Any, scores: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, scores: Tensor, index: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         of_rows, of_slices = [], []
         for part, kept in zip(scores.split(_SLICE), mask.split(_SLICE), strict=True):
             filled = ops.keep(part, kept)
             of_rows.append(filled.logsumexp(1))
             of_slices.append(filled.logsumexp(0))
         rows, columns = torch.cat(of_rows), torch.stack(of_slices).logsumexp(0)
-        ctx.save_for_backward(scores, mask, rows, columns)
-        return rows, columns
+        ctx.save_for_backward(scores, index, mask, rows, columns)
+        return scores.gather(1, index), rows, columns
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None]:
-        scores, mask, rows, columns = ctx.saved_tensors
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None]:
+        scores, index, mask, rows, columns = ctx.saved_tensors
         # where nothing is kept, the mass is the fill and has no gradient
-        of_rows = outer[0].masked_fill(rows < ops.low(rows) / 2, 0.0).unsqueeze(1)
-        of_columns = outer[1].masked_fill(columns < ops.low(columns) / 2, 0.0)
+        of_rows = outer[1].masked_fill(rows < ops.low(rows) / 2, 0.0).unsqueeze(1)
+        of_columns = outer[2].masked_fill(columns < ops.low(columns) / 2, 0.0)
         gradient = torch.empty_like(scores)
         for start in range(0, len(scores), _SLICE):
             cut = slice(start, start + _SLICE)
             filled = ops.keep(scores[cut], mask[cut])
             part = (filled - rows[cut].unsqueeze(1)).exp_().mul_(of_rows[cut])
             torch.addcmul(part, filled.sub_(columns).exp_(), of_columns, out=gradient[cut])
-        return gradient, None
+        return gradient.scatter_add_(1, index, outer[0]), None, None
 
 
 @register(
