@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
@@ -16,7 +17,7 @@ from similis.training.trainees.row_adam import row_gradient
 Part = tuple[nn.Parameter, Tensor | None, Tensor]
 
 
-class Ascending(Stepping):
+class Ascending(Stepping, ABC):
     """A step whose gradient is that of the weights moved by :meth:`moves`; the weights themselves stay.
 
     Sparse gradients move only the rows that have one. Dropout is drawn anew in the second pass, and queues and
@@ -43,9 +44,9 @@ class Ascending(Stepping):
             _put(kept, add=False)
         return value
 
+    @abstractmethod
     def moves(self, found: list[Part]) -> list[Part]:
         """By how much each parameter moves, of its gradients at the weights."""
-        raise NotImplementedError
 
 
 @register(
