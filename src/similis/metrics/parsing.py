@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from similis.errors import UserError, did_you_mean
 from similis.metrics.family import FAMILIES, NEEDS_IN_WORDS, Cutoff, Family, Metric, Needs, Value
@@ -62,6 +63,7 @@ def _split(texts: str) -> list[str]:
     return [part.strip() for part in re.split(r",(?![^(]*\))", texts) if part.strip()]
 
 
+@lru_cache(4096)  # every measure read compares all names and aliases
 def _plain(name: str) -> str:
     return re.sub(r"[-_\s]", "", name).lower()
 
