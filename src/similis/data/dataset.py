@@ -65,10 +65,11 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 of supervision and rows: the same content gives the same digest in every file format."""
         digest = hashlib.sha256(self.supervision.encode())
+        written = json.JSONEncoder(ensure_ascii=False).encode  # made once: json.dumps makes one for each value
         for name in sorted(self.rows):
             digest.update(f"\n{name}".encode())
             for value in self.rows[name]:
-                digest.update(b"\n" + json.dumps(value, ensure_ascii=False).encode())
+                digest.update(f"\n{written(value)}".encode())
         return digest.hexdigest()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from similis.criteria.softmax.terms import Positives, known_mass, own_terms
+from similis.criteria.softmax.terms import Positives, known_mass, own_terms, softmax_terms
 from similis.errors import UserError
 from similis.registry import Source, register
 from similis.relation import Rows
@@ -46,7 +46,7 @@ def infonce(scores: Tensor, relation: Rows, *, temperature: float = 0.05) -> Ten
     """
     scaled = scores / temperature
     positives = Positives.of(scaled, relation, graded=True)
-    return positives.mean(positives.beside(known_mass(scaled, relation)) - positives.take(scaled))
+    return positives.mean(softmax_terms(positives, scaled, relation))
 
 
 @register(

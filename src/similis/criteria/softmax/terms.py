@@ -107,6 +107,16 @@ class Positives:
         return self.mean(self.take(scores))
 
 
+def softmax_terms(positives: Positives, scaled: Tensor, relation: Rows) -> Tensor:
+    """``[T]``: -log softmax of each positive among all known keys ``[..., m]``."""
+    if not positives.single:
+        return positives.beside(known_mass(scaled, relation)) - positives.take(scaled)
+    # one positive a row: the library has it in one piece
+    keys = scaled.shape[-1]
+    logits, targets = known(scaled, relation).reshape(-1, keys), positives.at % keys
+    return torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+
+
 def own_terms(
     scaled: Tensor,
     relation: Rows,
@@ -131,10 +141,7 @@ def own_terms(
     """
     positives = Positives.of(scaled, relation, graded=graded)
     if positives.single and changed is None and mass is None:
-        # one positive a row: the softmax over all known keys, which the library has in one piece
-        keys = scaled.shape[-1]
-        logits, targets = known(scaled, relation).reshape(-1, keys), positives.at % keys
-        terms = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+        terms = softmax_terms(positives, scaled, relation)  # all keys but the one positive are negatives
         return positives.mean(terms if apply is None else apply(terms))
     mass = negative_mass(scaled, relation) if mass is None else mass
     own = positives.take(scaled)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -37,15 +38,12 @@ class TextTable:
 
     def add(self, texts: Iterable[str]) -> Integers:
         """Codes of ``texts`` ``[n]``, taking in those that are new."""
-        return np.fromiter((self._code(text) for text in texts), np.int64)
-
-    def _code(self, text: str) -> int:
-        code = self._codes.get(text)
-        if code is None:
-            code = self._codes[text] = len(self.texts)
-            self.texts.append(text)
-            self._folded.append(self._folded_codes.setdefault(fold(text), len(self._folded_codes)))
-        return code
+        known, folded = self._codes, self._folded_codes
+        codes = np.fromiter((known.setdefault(text, len(known)) for text in texts), np.int64)
+        new = list(islice(known, len(self.texts), None))
+        self.texts += new
+        self._folded += [folded.setdefault(fold(text), len(folded)) for text in new]
+        return codes
 
     @property
     def folded(self) -> Integers:

@@ -11,6 +11,10 @@ from torch import Tensor
 from similis.errors import UserError
 
 
+#: Bytes of the rows that are updated at a time on a processor.
+_CACHED = 1 << 22
+
+
 class RowAdam(torch.optim.Optimizer):
     """Adam whose unit is a row: rows absent from a sparse gradient keep their value and their moments.
 
@@ -73,27 +77,38 @@ class RowAdam(torch.optim.Optimizer):
             state["row_steps"] = torch.zeros(len(parameter), device=parameter.device)
         assert parameter.grad is not None
         gradient = parameter.grad
+        held = [parameter, state["exp_avg"], state["exp_avg_sq"], state["row_steps"]]
         if gradient.is_sparse:
             rows, gradient = row_gradient(gradient)
-            held = [parameter, state["exp_avg"], state["exp_avg_sq"], state["row_steps"]]
-            value, mean, square, length = self._rows_of(parameter, len(rows))
-            steps = state["row_steps"].index_select(0, rows)
-            for whole, part in zip(held, (value, mean, square), strict=False):
-                torch.index_select(whole, 0, rows, out=part)
-            _adam(value, mean, square, steps, gradient, length, group)
-            for whole, part in zip(held, (value, mean, square, steps), strict=True):
-                _put_rows(whole, rows, part)
+            room = self._room_for(parameter)
+            for some, values in zip(rows.split(room.shape[1]), gradient.split(room.shape[1]), strict=True):
+                _update_rows(held, some, values, room[:, : len(some)], group)
         else:
-            length = torch.empty_like(parameter)
-            _adam(parameter, state["exp_avg"], state["exp_avg_sq"], state["row_steps"], gradient, length, group)
+            _adam(*held, gradient, torch.empty_like(parameter), group)
 
-    def _rows_of(self, parameter: Tensor, count: int) -> Tensor:
-        """Room for four parts of ``count`` rows, kept between steps: fresh memory costs more than the sums in it."""
+    def _room_for(self, parameter: Tensor) -> Tensor:
+        """Room for four parts of some rows, kept between steps: fresh memory costs more than the sums in it.
+
+        On a processor the parts together fit its cache; elsewhere all rows go at once.
+        """
         room = self._room.get(parameter)
-        if room is None or room.shape[1] < count:
-            shape = (4, min(len(parameter), count + count // 4), *parameter.shape[1:])
+        if room is None:
+            whole = max(1, len(parameter))
+            fitting = max(1, _CACHED // max(1, 4 * parameter[:1].nbytes))
+            shape = (4, min(whole, fitting) if parameter.device.type == "cpu" else whole, *parameter.shape[1:])
             room = self._room[parameter] = torch.empty(shape, dtype=parameter.dtype, device=parameter.device)
-        return room[:, :count]
+        return room
+
+
+def _update_rows(held: list[Tensor], rows: Tensor, gradient: Tensor, room: Tensor, group: dict[str, Any]) -> None:
+    """One step of the rows ``[u]`` of ``held`` (value, moments, steps) for their gradient ``[u, ...]``."""
+    value, mean, square, length = room
+    for whole, part in zip(held, (value, mean, square), strict=False):
+        torch.index_select(whole, 0, rows, out=part)
+    steps = held[-1].index_select(0, rows)
+    _adam(value, mean, square, steps, gradient, length, group)
+    for whole, part in zip(held, (value, mean, square, steps), strict=True):
+        _put_rows(whole, rows, part)
 
 
 def _put_rows(whole: Tensor, rows: Tensor, part: Tensor) -> None:
