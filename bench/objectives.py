@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import objective_cases as cases
-from measure import Line, arguments, available, bounded, compared, freed_at_once, interleaved, peak_memory, show
+from measure import Line, apart, arguments, available, bounded, compared, freed_at_once, interleaved, peak_memory, show
 
 PEER = "pytorch-metric-learning"
 #: Address space of a child, so that a peer fails by itself before the machine does: at n = 512 what every one needs
@@ -69,26 +69,27 @@ def once(run: Callable[[], None]) -> tuple[float, int]:
 def child_ours(n: int, shard: int, only: str) -> Iterator[Found]:
     """Every criterion, in one direction, against a softmax over the same matrix."""
     for entry, size, ours, floor in cases.criteria(n, only, shard, SHARDS):
-        found = measured({"ours": ours, "floor": floor})
+        found = apart(lambda ours=ours, floor=floor: measured({"ours": ours, "floor": floor}))
         yield {"case": entry.name, "n": size, "allowed": cases.allowed(entry), **found}
 
 
 def child_peers(n: int, shard: int, only: str) -> Iterator[Found]:
     """Shared losses against pytorch-metric-learning; a peer that takes long is run once."""
     for name, ours, theirs in cases.shared_losses(n, only):
-        try:
-            seconds, memory = once(theirs)
-        except (RuntimeError, MemoryError) as error:
-            found = measured({"ours": ours})
-            note = f"the peer fails in {_limit() >> 30} GB: {str(error).splitlines()[0][:60]}"
-            yield {"case": name, **found, "note": note}
-            continue
-        if seconds <= ONCE:
-            yield {"case": name, **measured({"ours": ours, "theirs": theirs})}
-            continue
-        found = measured({"ours": ours})
-        found["time"]["theirs"], found["memory"]["theirs"] = seconds, memory
-        yield {"case": name, **found, "note": "the peer was run once"}
+        yield {"case": name, **apart(lambda ours=ours, theirs=theirs: beside_peer(ours, theirs))}
+
+
+def beside_peer(ours: Callable[[], None], theirs: Callable[[], None]) -> Found:
+    """A loss and the peer's, in turn where the peer is quick."""
+    try:
+        seconds, memory = apart(lambda: once(theirs))
+    except RuntimeError as error:
+        return {**measured({"ours": ours}), "note": f"the peer fails in {_limit() >> 30} GB: {str(error)[:60]}"}
+    if seconds <= ONCE:
+        return measured({"ours": ours, "theirs": theirs})
+    found = measured({"ours": ours})
+    found["time"]["theirs"], found["memory"]["theirs"] = seconds, memory
+    return {**found, "note": "the peer was run once"}
 
 
 def child_large(n: int, shard: int, only: str) -> Iterator[Found]:
