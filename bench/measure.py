@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import ctypes
 import gc
 import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 #: Rounds after which more tell nothing.
-MOST_ROUNDS = 25
+MOST_ROUNDS = 100
 
 
 @dataclass(frozen=True)
@@ -133,17 +132,18 @@ def apart(run: Callable[[], Any]) -> Any:
 _TRIM, _MAP, _SETTLED = -1, -3, 32 << 20
 
 
-@contextlib.contextmanager
-def freed_at_once(block: int = 1 << 16) -> Iterator[None]:
-    """Blocks above ``block`` bytes go back to the system when they are freed, so that a peak is of what is in use."""
+def free_at_once(block: int = 1 << 16) -> None:
+    """From here on blocks above ``block`` bytes go back to the system when freed: a peak is of what is in use."""
     library = ctypes.CDLL(None)
     library.mallopt(_MAP, block)
     library.mallopt(_TRIM, block)
-    try:
-        yield
-    finally:
-        library.mallopt(_MAP, _SETTLED)
-        library.mallopt(_TRIM, 2 * _SETTLED)
+
+
+def keep_freed() -> None:
+    """From here on freed blocks are kept for reuse, as in any process that has run for a while: for timing."""
+    library = ctypes.CDLL(None)
+    library.mallopt(_MAP, _SETTLED)
+    library.mallopt(_TRIM, 2 * _SETTLED)
 
 
 def available() -> int:

@@ -20,7 +20,19 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import objective_cases as cases
-from measure import Line, apart, arguments, available, bounded, compared, freed_at_once, interleaved, peak_memory, show
+from measure import (
+    Line,
+    apart,
+    arguments,
+    available,
+    bounded,
+    compared,
+    free_at_once,
+    interleaved,
+    keep_freed,
+    peak_memory,
+    show,
+)
 
 PEER = "pytorch-metric-learning"
 #: Address space of a child, so that a peer fails by itself before the machine does: at n = 512 what every one needs
@@ -44,23 +56,25 @@ class Child(NamedTuple):
 
 
 def measured(steps: Steps) -> Found:
-    """Median seconds of each step and the memory it takes; each has run once before."""
+    """Median seconds of each step and the memory it takes, each of the two in a process of its own."""
+    return {"time": apart(lambda: timed(steps)), "memory": apart(lambda: sized(steps))}
+
+
+def timed(steps: Steps) -> dict[str, float]:
+    keep_freed()
+    return interleaved(steps, budget=BUDGET)
+
+
+def sized(steps: Steps) -> dict[str, int]:
+    """What each step takes: the least of three, after one more that lays down what is kept from step to step."""
     for run in steps.values():
         run()
-    taken = interleaved(steps, warmup=0, budget=BUDGET)
-    with freed_at_once():
-        memory = {name: settled_memory(run) for name, run in steps.items()}
-    return {"time": taken, "memory": memory}
-
-
-def settled_memory(run: Callable[[], None]) -> int:
-    """What a step takes: the least of three, after one more, as what others left in pieces is no need of its own."""
-    run()
-    return min(peak_memory(run) for _ in range(3))
+    return {name: min(peak_memory(run) for _ in range(3)) for name, run in steps.items()}
 
 
 def once(run: Callable[[], None]) -> tuple[float, int]:
     """Seconds and memory of a single run."""
+    keep_freed()
     before = time.process_time()
     memory = peak_memory(run)
     return time.process_time() - before, memory
@@ -69,14 +83,14 @@ def once(run: Callable[[], None]) -> tuple[float, int]:
 def child_ours(n: int, shard: int, only: str) -> Iterator[Found]:
     """Every criterion, in one direction, against a softmax over the same matrix."""
     for entry, size, ours, floor in cases.criteria(n, only, shard, SHARDS):
-        found = apart(lambda ours=ours, floor=floor: measured({"ours": ours, "floor": floor}))
+        found = measured({"ours": ours, "floor": floor})
         yield {"case": entry.name, "n": size, "allowed": cases.allowed(entry), **found}
 
 
 def child_peers(n: int, shard: int, only: str) -> Iterator[Found]:
     """Shared losses against pytorch-metric-learning; a peer that takes long is run once."""
     for name, ours, theirs in cases.shared_losses(n, only):
-        yield {"case": name, **apart(lambda ours=ours, theirs=theirs: beside_peer(ours, theirs))}
+        yield {"case": name, **beside_peer(ours, theirs)}
 
 
 def beside_peer(ours: Callable[[], None], theirs: Callable[[], None]) -> Found:
@@ -182,6 +196,7 @@ def main() -> None:
         import torch
 
         torch.set_num_threads(1)
+        free_at_once()  # before any large block lies in the heap
         limit = min(SMALL_LIMIT if options.n <= 512 else LIMIT, int(0.8 * available()))
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         for found in CHILDREN[options.child](options.n, options.shard, options.only):

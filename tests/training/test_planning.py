@@ -61,7 +61,7 @@ def test_what_is_given_is_kept_and_needs_no_reason() -> None:
 
 def test_small_data_gets_small_batches_and_more_epochs() -> None:
     small, large = plan("pairs", 200).recipe, plan("pairs", 100_000).recipe
-    assert (small.per_device_train_batch_size, large.per_device_train_batch_size) == (8, 512)
+    assert (small.per_device_train_batch_size, large.per_device_train_batch_size) == (16, 512)
     assert (small.num_train_epochs or 0) > (large.num_train_epochs or 0) >= 1
 
 

@@ -67,6 +67,6 @@ class Proxies(KeySource):
             )
         if len(labels) and int(labels.max()) >= (self.classes or 0):
             raise UserError(f"label {int(labels.max())} has no proxy: there are {self.classes} classes, 0-based")
-        own = torch.arange(len(self.weight), device=labels.device) % self.classes  # type: ignore[operator]
+        own = torch.arange(self.classes, device=labels.device).repeat(self.per_class)  # type: ignore[arg-type]
         related = Relation.labels(labels, own, exclude_self=False)
         return self.weight, replace(related, row_weight=relation.row_weight, samples=relation.samples)

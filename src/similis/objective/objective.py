@@ -241,9 +241,9 @@ class Objective(nn.Module):
             rows = self.miner(scores.detach(), rows)
         losses = self.criterion(scores, rows)
         valid = torch.ones_like(losses, dtype=torch.bool)
-        for needed in self._criterion.entry.traits.get("needs", ()):
+        for needed in (needs := self._criterion.entry.traits.get("needs", ())):
             valid = valid & rows.has(needed)
-        return losses.masked_fill(~valid, 0.0), valid, self._terms(scores.detach(), rows)
+        return losses.masked_fill(~valid, 0.0) if needs else losses, valid, self._terms(scores.detach(), rows)
 
     def _terms(self, scores: Tensor, rows: Rows) -> Tensor | None:
         """How many terms each row's loss is the mean of, where the reduction asks."""

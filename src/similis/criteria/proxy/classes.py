@@ -234,7 +234,8 @@ def p2sgrad(scores: Tensor, relation: Rows) -> Tensor:
     Returns:
         ``[...]``.
     """
-    values = (scores - relation.positive.view(torch.uint8).to(scores.dtype)).square()
+    own = relation.positive.view(torch.uint8).to(scores.dtype)
+    values = torch.nn.functional.mse_loss(scores, own, reduction="none")
     return values.mean(-1) if relation.left_out is None else ops.mean(values, relation.known)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from similis.errors import UserError
 
+#: A matrix, the first and second moments of its gradient, and the steps of each row.
+Held: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
 
 #: Bytes of the rows that are updated at a time on a processor.
 _CACHED = 1 << 22
@@ -77,7 +79,7 @@ class RowAdam(torch.optim.Optimizer):
             state["row_steps"] = torch.zeros(len(parameter), device=parameter.device)
         assert parameter.grad is not None
         gradient = parameter.grad
-        held = [parameter, state["exp_avg"], state["exp_avg_sq"], state["row_steps"]]
+        held = (parameter, state["exp_avg"], state["exp_avg_sq"], state["row_steps"])
         if gradient.is_sparse:
             rows, gradient = row_gradient(gradient)
             room = self._room_for(parameter)
@@ -100,7 +102,7 @@ class RowAdam(torch.optim.Optimizer):
         return room
 
 
-def _update_rows(held: list[Tensor], rows: Tensor, gradient: Tensor, room: Tensor, group: dict[str, Any]) -> None:
+def _update_rows(held: Held, rows: Tensor, gradient: Tensor, room: Tensor, group: dict[str, Any]) -> None:
     """One step of the rows ``[u]`` of ``held`` (value, moments, steps) for their gradient ``[u, ...]``."""
     value, mean, square, length = room
     for whole, part in zip(held, (value, mean, square), strict=False):
