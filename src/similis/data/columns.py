@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from similis.errors import UserError, did_you_mean
+from similis.progress import note
 
 #: Names under which the ecosystem's data carry each canonical column, the preferred first.
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -32,6 +33,8 @@ NEGATIVE = re.compile(
 SUPERVISIONS = ("pairs", "triplets", "scored_pairs", "labeled_pairs", "labels", "texts", "retrieval")
 #: Names that a misspelt one is compared with; to names of two or three letters everything short is close.
 _KNOWN = [alias for aliases in ALIASES.values() for alias in aliases if len(alias) > 3] + ["negative"]
+#: A column of at least so many rows, so many rows a value and no longer texts may well be one of classes.
+_CLASS_ROWS, _ROWS_A_CLASS, _CLASS_LENGTH = 50, 10, 50
 #: What a file should look like, for messages.
 EXPECTED = "anchor,positive[,negative]; query,document; sentence1,sentence2,score (or label); text,label; or text alone"
 
@@ -75,7 +78,7 @@ def recognise(
     schema = _combine(roles, negatives, sample)
     if schema is None:
         _refuse_misspelt(names, roles, where)
-        schema = _by_order(names, sample)
+        schema = _beside_label(names, sample, roles.get("label")) or _by_order(names, sample)
     if schema is None:
         listed = ", ".join(repr(n) for n in names) or "none"
         raise UserError(f"{where}: no supervision is recognised in its columns ({listed}); expected {EXPECTED}")
@@ -166,6 +169,14 @@ def _is_text(values: Sequence[Any]) -> bool:
     return bool(present) and all(isinstance(v, str) for v in present) and not all(_number(v) for v in present)
 
 
+def _beside_label(names: Sequence[str], sample: Sequence[Mapping[str, Any]], label: str | None) -> Schema | None:
+    """The one column of texts beside a column of labels; ``target`` may as well be the second of two texts."""
+    texts = [name for name in _texts(sample, names) if name != label]
+    if label is None or _normal(label) == "target" or len(texts) != 1:
+        return None
+    return Schema("labels", {"text": texts[0], "label": label}, why="it is the only other column of texts")
+
+
 def _by_order(names: Sequence[str], sample: Sequence[Mapping[str, Any]]) -> Schema | None:
     """Columns with unknown names are read by their order, as sentence-transformers reads them."""
     texts = _texts(sample, names)
@@ -224,3 +235,26 @@ def _finished(schema: Schema, names: Sequence[str], sample: Sequence[Mapping[str
 def _misspelt(name: str) -> bool:
     normal = _normal(name)
     return normal not in _KNOWN and not _is_id(name) and bool(difflib.get_close_matches(normal, _KNOWN, 1, 0.8))
+
+
+def classes_among(values: Sequence[Any]) -> int:
+    """How many classes a column of texts seems to name, 0 where it does not: few short values, each in many rows."""
+    if len(values) < _CLASS_ROWS:
+        return 0
+    found: set[str] = set()
+    for value in values:  # a column of other texts is left after few of them
+        found.add(value)
+        if len(value) > _CLASS_LENGTH or len(found) * _ROWS_A_CLASS >= len(values):
+            return 0
+    return len(found)
+
+
+def note_classes(where: str, column: str, values: Sequence[Any]) -> None:
+    """Say of the second column of pairs that it looks like classes, where it does: nothing else would betray it."""
+    classes = classes_among(values)
+    if classes:
+        note(
+            f"{where}: {column} has {classes:,} different short texts in {len(values):,} rows, as classes have, and is "
+            "read as texts that the first column belongs with; to learn from classes call the columns text and label: "
+            '{"text": [...], "label": [...]}'
+        )

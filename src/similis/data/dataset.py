@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from similis.data.columns import note_classes
 from similis.data.ids import Ids
 from similis.data.locate import Located, locate
 from similis.data.records import Record
@@ -115,6 +116,8 @@ def read(
         note(f"{table.path}: {ids.repeats:,} rows repeat an earlier id and text, and are read once")
     data = Dataset(table.path, table.schema.supervision, table.schema.why, rows, where, table.split, _names(located))
     _refuse_degenerate(data, limit)
+    if data.supervision == "pairs" and data.split not in ("dev", "test"):
+        note_classes(str(data.path), f"column {table.schema.columns['positive']!r}", rows["positive"])
     return data
 
 

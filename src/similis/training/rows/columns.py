@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from similis.data.columns import note_classes
 from similis.data.dataset import Dataset, read
 from similis.errors import UserError
 from similis.training.rows.examples import Examples, TextTable
@@ -73,6 +74,8 @@ def _from_columns(columns: dict[str, list[Any]]) -> Dataset:
         if names <= set(columns):
             if len(columns[next(iter(names))]) == 1:
                 raise UserError("one row is no training data; give at least two")
+            if supervision == "pairs":
+                note_classes("rows in memory", "the second column", columns["positive"])
             return Dataset(Path("rows in memory"), supervision, f"columns {', '.join(sorted(names))}", columns)
     expected = "; ".join(", ".join(sorted(names)) for names in kinds.values())
     raise UserError(f"columns {', '.join(columns)} carry no supervision; expected one of: {expected}")
