@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -109,3 +111,25 @@ def test_texts_are_known_where_both_sides_are_named_and_turn_with_the_pairs() ->
     assert flipped is not None
     assert [t.tolist() for t in flipped] == [[7, 8, 9], [0, 1]]
     assert Relation.pairs(2, 3, key_ids=keys).texts is None
+
+
+def test_keys_weigh_as_the_pairs_they_belong_to() -> None:
+    weight = torch.tensor([1.0, 2.0, 6.0])
+    ids = {"query_ids": torch.tensor([4, 4, 2]), "key_ids": torch.tensor([5, 6, 7, 8])}  # the first queries repeat
+    for relation in (Relation.pairs(3, 4), Relation.pairs(3, 4, **ids)):
+        flipped = replace(relation, row_weight=weight).transpose()
+        assert flipped.row_weight is not None
+        assert flipped.row_weight.tolist() == [1.0, 2.0, 6.0, 3.0]  # the given negative as the mean
+        assert flipped.transpose().row_weight.tolist() == weight.tolist()  # type: ignore[union-attr]
+        assert replace(relation, row_weight=weight).among_keys().row_weight.tolist() == [1.0, 2.0, 6.0, 3.0]  # type: ignore[union-attr]
+        assert relation.transpose().row_weight is None
+
+
+def test_keys_of_no_pair_weigh_as_the_mean_of_the_rows_they_are_positives_of() -> None:
+    weight = torch.tensor([1.0, 2.0, 6.0])
+    items = replace(Relation.labels(torch.tensor([0, 0, 3])), row_weight=weight)
+    assert items.transpose().row_weight.tolist() == [1.0, 2.0, 6.0]  # type: ignore[union-attr]
+    classes = replace(Relation.labels(torch.tensor([0, 0, 3]), torch.tensor([3, 1, 0])), row_weight=weight)
+    assert classes.transpose().row_weight.tolist() == [6.0, 3.0, 1.5]  # type: ignore[union-attr]
+    graded = Relation.graded(torch.tensor([[0.0, 2.0], [0.0, 0.5], [0.0, 0.0]]))
+    assert replace(graded, row_weight=weight).transpose().row_weight.tolist() == [3.0, 1.5]  # type: ignore[union-attr]

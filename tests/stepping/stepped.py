@@ -102,14 +102,21 @@ def rows(count: int, seed: int = 0) -> list[tuple[str, str]]:
     return made
 
 
-def steps_of(model: Path, *counts: int, dropout: float | None = None, total: int = 10, **settings: Any) -> Steps:
+def steps_of(
+    model: Path,
+    *counts: int,
+    dropout: float | None = None,
+    total: int = 10,
+    loss: str = "infonce(temperature=0.1)",
+    **settings: Any,
+) -> Steps:
     """Steps of a transformer over one set of pairs for each of ``counts``."""
     recipe = Recipe().with_settings({"learning_rate": 1e-3, "batch_size": 8, "warmup_steps": 0.0, **settings})
     table, parts = TextTable(), []
     for number, count in enumerate(counts):
         made = rows(count, number)
         examples = Examples("pairs", table, table.add(q for q, _ in made), table.add(k for _, k in made))
-        parts.append(Part(str(number), examples, Objective("infonce(temperature=0.1)"), "shuffle", examples.items()))
+        parts.append(Part(str(number), examples, Objective(loss), "shuffle", examples.items()))
     encoder = create(str(model))
     if dropout is not None:
         for part in encoder.module.modules():  # type: ignore[attr-defined]

@@ -127,6 +127,24 @@ def test_group_dro_raises_groups_by_the_exponential_of_their_loss(small: Path) -
     assert len(present) > 1
 
 
+def test_group_dro_weighs_both_directions_of_its_pairs(small: Path) -> None:
+    loss = "infonce(temperature=0.1), directions=[q2k, k2q]"
+    steps = steps_of(small, 16, dropout=0.0, loss=loss, stepping="group_dro(rate=0.5, by=cluster, clusters=3)")
+    steps.start()
+    dro = steps.stepping[0]
+    assert isinstance(dro, GroupDRO)
+    drawn, queries, keys = embedded(steps)
+    own = dro.rows[0][torch.from_numpy(drawn.rows)]
+    losses = (row_losses(queries, keys) + row_losses(keys, queries)) / 2
+    present = sorted(set(own.tolist()))
+    mean = torch.stack([losses[own == g].mean() for g in present])
+    weights = torch.ones(len(dro.weights))
+    weights[present] = (0.5 * mean.detach()).exp()
+    expected = ((weights / weights.sum())[present] * mean).sum() * len(weights) / len(present)
+    assert float(steps.loss(drawn)) == pytest.approx(float(expected), rel=1e-5)
+    assert len(present) > 1
+
+
 def test_group_dro_of_data_sets_weighs_the_set_of_the_batch(small: Path) -> None:
     steps = steps_of(small, 16, 16, dropout=0.0, stepping="group_dro(rate=0.5)")
     drawn, queries, keys = embedded(steps)

@@ -52,6 +52,7 @@ class Composed(KeySource):
             graded_by=_first(relation.graded_by, n),
             unknown=tuple(_first(rule, n) for rule in relation.unknown),
             apart=tuple(_first(rule, n) for rule in relation.apart),
+            own=None if relation.own is None else Codes(relation.own.rows, relation.own.keys[:n]),
             pair_weight=None if relation.pair_weight is None else relation.pair_weight[:, :n],
             guide=None if relation.guide is None else (relation.guide[0], relation.guide[1][:n]),
             key_labels=None if relation.key_labels is None else relation.key_labels[:n],

@@ -34,6 +34,7 @@ def extended(relation: Relation, count: int, codes: Tensor | None = None, unknow
         graded_by=graded_by,
         unknown=(*(_padded(u, count) for u in relation.unknown), *added),
         apart=tuple(_padded(u, count) for u in relation.apart),
+        own=None if relation.own is None else _longer(relation.own, count),
         pair_weight=None if relation.pair_weight is None else pad(relation.pair_weight, (0, count), value=1.0),
         guide=guide,
         key_labels=None if labels is None or codes is None else torch.cat([labels, codes]),
@@ -43,6 +44,8 @@ def extended(relation: Relation, count: int, codes: Tensor | None = None, unknow
 
 def _padded(rule: Tensor | Codes, count: int) -> Tensor | Codes:
     """A rule with ``count`` more keys that it does not apply to: codes of -1, grades of 0, masks of False."""
-    if not isinstance(rule, Codes):
-        return pad(rule, (0, count))
+    return _longer(rule, count) if isinstance(rule, Codes) else pad(rule, (0, count))
+
+
+def _longer(rule: Codes, count: int) -> Codes:
     return Codes(rule.rows, torch.cat([rule.keys, rule.keys.new_full((count, *rule.keys.shape[1:]), -1)]))

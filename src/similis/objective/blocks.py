@@ -58,6 +58,12 @@ class Block:
     def columns(self) -> int:
         return len(self.queries[0] if self.flipped else self.keys[0])
 
+    @property
+    def weight(self) -> Tensor | None:
+        """``[rows]`` weights of the rows' losses."""
+        weight = self.relation.row_weight
+        return None if weight is None else weight[: self.rows]
+
     def detached(self) -> Block:
         """The same block without a graph and with zero gradients to fill."""
         queries = tuple(t.detach() for t in self.queries)

@@ -209,7 +209,7 @@ class Objective(nn.Module):
                 scores, rows, weight = few
                 return self._reduced(totals(*self._row_loss(scores, rows), weight))
         blocks = blocks_of(self.similarity, direction, queries, keys, relation, shared)
-        weight = blocks[0].relation.row_weight
+        weight = blocks[0].weight
         tile = self._tile(blocks)
         if tile is None:
             return self._reduced(plain(blocks, self._row_loss, weight))

@@ -113,3 +113,22 @@ def transposed(rule: Tensor | Codes) -> Tensor | Codes:
 def among_side(rule: Codes, side: int) -> Codes:
     codes = rule.rows if side == 0 else rule.keys
     return Codes(codes, codes)
+
+
+def weights_of_keys(belongs: Tensor | Codes, weight: Tensor) -> Tensor:
+    """``[m]`` what keys weigh where rows weigh ``weight [n]``: as the rows a key belongs with do on average.
+
+    A key that belongs with no row weighs as all rows do on average, so that rows of equal weights have keys of the
+    same. ``belongs`` are codes, of which the first level counts, or grades ``[n, m]``, of which those above 0 do.
+    """
+    if isinstance(belongs, Codes):
+        rows, keys = (codes if codes.dim() == 1 else codes[:, 0] for codes in (belongs.rows, belongs.keys))
+        places = torch.cat([rows, keys]).unique(return_inverse=True)[1]
+        own = places[: len(rows)]
+        present = (rows >= 0).to(weight)
+        sums, counts = (torch.zeros(len(places)).to(weight).index_add(0, own, w) for w in (weight * present, present))
+        found, count = sums[places[len(rows) :]], counts[places[len(rows) :]]
+    else:
+        positive = (belongs > 0).to(weight)
+        found, count = weight @ positive, positive.sum(0)
+    return torch.where(count > 0, found / count.clamp_min(1), weight.mean())

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from similis.relation.codes import Codes, among_side, any_of, self_codes, transposed
+from similis.relation.codes import Codes, among_side, any_of, self_codes, transposed, weights_of_keys
 from similis.relation.rows import Rows
 
 Layout = Literal["matrix", "lists", "list"]
@@ -29,6 +29,8 @@ class Relation:
         unknown: pairs to leave out, unless they are positive: masks ``[n, m]`` or codes whose equality leaves out.
         apart: pairs to leave out even where they are positive (self).
         row_weight: ``[n]`` weight of each query's loss.
+        own: codes whose equality makes a key the query's own, which weighs as the query does where keys are the rows;
+            None: ``graded_by`` says it.
         pair_weight: ``[n, m]`` weight of each pair.
         guide: queries' and keys' embeddings of a guide model, ``([n, g], [m, g])``, unit length.
         samples: ``[n]`` index of each query in the data set, for criteria that remember.
@@ -43,6 +45,7 @@ class Relation:
     unknown: tuple[Tensor | Codes, ...] = ()
     apart: tuple[Tensor | Codes, ...] = ()
     row_weight: Tensor | None = None
+    own: Codes | None = None
     pair_weight: Tensor | None = None
     guide: tuple[Tensor, Tensor] | None = None
     samples: Tensor | None = None
@@ -90,7 +93,8 @@ class Relation:
             belongs = torch.arange(m, device=device) % n
             unknown.append(torch.arange(n, device=device).unsqueeze(1) != belongs)
         texts = None if query_ids is None or key_ids is None else (query_ids, key_ids)
-        return cls(Codes(queries, owner), "pairs", unknown=tuple(unknown), texts=texts)
+        own = None if query_ids is None else _own(n, m, device)  # queries that repeat share positives, not weights
+        return cls(Codes(queries, owner), "pairs", unknown=tuple(unknown), own=own, texts=texts)
 
     @classmethod
     def triplets(cls, n: int, negatives: int = 1, **options: object) -> Relation:
@@ -109,9 +113,10 @@ class Relation:
         """
         if exclude_self is None:
             exclude_self = keys is None
+        own = _own(len(queries), len(queries), queries.device) if keys is None else None
         keys = queries if keys is None else keys
         apart = self_codes(len(queries), len(keys), queries.device) if exclude_self else ()
-        return cls(Codes(queries, keys), "labels", apart=apart, query_labels=queries, key_labels=keys)
+        return cls(Codes(queries, keys), "labels", apart=apart, own=own, query_labels=queries, key_labels=keys)
 
     @classmethod
     def hierarchy(cls, queries: Tensor, keys: Tensor | None = None, *, exclude_self: bool | None = None) -> Relation:
@@ -211,7 +216,8 @@ class Relation:
             graded_by=flipped,
             unknown=tuple(transposed(u) for u in self.unknown),
             apart=tuple(transposed(u) for u in self.apart),
-            row_weight=None,
+            row_weight=self._key_weight(),
+            own=None if self.own is None else self.own.transpose(),
             pair_weight=None if self.pair_weight is None else self.pair_weight.mT,
             guide=None if self.guide is None else (self.guide[1], self.guide[0]),
             samples=None,
@@ -234,13 +240,21 @@ class Relation:
         device = self.graded_by.rows.device if isinstance(self.graded_by, Codes) else self.graded_by.device
         apart: tuple[Tensor | Codes, ...] = self_codes(n, n, device)
         guide = None if self.guide is None else (self.guide[side], self.guide[side])
+        weight = self.row_weight if side == 0 else self._key_weight()
         if labels is not None:
-            return Relation(Codes(labels, labels), "labels", apart=apart, guide=guide, query_labels=labels)
-        if codes is not None:
-            apart = (*apart, Codes(codes, codes))
-        apart = (*apart, *(among_side(u, side) for u in self.unknown if isinstance(u, Codes)))
-        nothing = torch.arange(n, device=device)
-        return Relation(Codes(nothing, torch.full_like(nothing, -1)), self.supervision, apart=apart, guide=guide)
+            graded_by, supervision = Codes(labels, labels), "labels"
+        else:
+            if codes is not None:
+                apart = (*apart, Codes(codes, codes))
+            apart = (*apart, *(among_side(u, side) for u in self.unknown if isinstance(u, Codes)))
+            nothing = torch.arange(n, device=device)
+            graded_by, supervision = Codes(nothing, torch.full_like(nothing, -1)), self.supervision
+        return Relation(graded_by, supervision, apart=apart, row_weight=weight, guide=guide, query_labels=labels)
+
+    def _key_weight(self) -> Tensor | None:
+        """``[m]`` weight of each key's loss where keys are the rows."""
+        belongs = self.graded_by if self.own is None else self.own
+        return None if self.row_weight is None else weights_of_keys(belongs, self.row_weight)
 
     def to(self, device: torch.device | str) -> Relation:
         """The same relation with every tensor on ``device``."""
@@ -255,6 +269,7 @@ class Relation:
             unknown=tuple(u.to(target) for u in self.unknown),
             apart=tuple(u.to(target) for u in self.apart),
             row_weight=moved(self.row_weight),
+            own=None if self.own is None else self.own.to(target),
             pair_weight=moved(self.pair_weight),
             guide=None if self.guide is None else (self.guide[0].to(target), self.guide[1].to(target)),
             samples=moved(self.samples),
@@ -262,3 +277,9 @@ class Relation:
             key_labels=moved(self.key_labels),
             texts=None if self.texts is None else (self.texts[0].to(target), self.texts[1].to(target)),
         )
+
+
+def _own(n: int, m: int, device: torch.device | str | None) -> Codes:
+    """Key i is query i's own for the first n of m keys; the others are nobody's."""
+    queries = torch.arange(n, device=device)
+    return Codes(queries, queries if m == n else torch.cat([queries, queries.new_full((m - n,), -1)]))

@@ -53,7 +53,8 @@ class Matrix(Examples):
             return replace(batch, relation=relation)
         known = None if batch.keys is not None else ~torch.eye(len(rows), dtype=torch.bool)
         relation = Relation.teacher(self._scores(batch.queries, keys), known)
-        return replace(batch, relation=replace(relation, samples=torch.from_numpy(self.samples[rows])))
+        samples = torch.from_numpy(self.samples[rows])
+        return replace(batch, relation=replace(relation, own=batch.relation.own, samples=samples))
 
     def _scores(self, queries: Integers, keys: Integers, paired: bool = False) -> torch.Tensor:
         """Mean scores of texts by code: ``[n, m]``, or ``[n]`` of query i with key i."""
