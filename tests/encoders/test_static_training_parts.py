@@ -10,6 +10,7 @@ import torch
 from similis.encoders import StaticModule, TokenizedTexts, initial_weights
 from similis.encoders.static.init import inverse_document_frequency, right_singular
 from similis.errors import UserError
+from similis.training.trainees import row_adam
 from similis.training.trainees.row_adam import RowAdam, clip_gradient
 
 
@@ -65,6 +66,11 @@ def test_turning_the_batch_round_in_torch_gives_the_same_as_in_scipy() -> None:
     torch.testing.assert_close(*sums)
 
 
+@pytest.fixture(params=["compiled", "by torch"])
+def _sparse_steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_adam, "_COMPILED", 0 if request.param == "compiled" else 1 << 40)
+
+
 def test_row_adam_on_dense_gradients_is_torch_adamw() -> None:
     start = torch.randn(6, 4)
     ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
@@ -78,12 +84,13 @@ def test_row_adam_on_dense_gradients_is_torch_adamw() -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_row_adam_gives_each_row_the_adam_of_its_own_gradients_and_leaves_the_others() -> None:
+@pytest.mark.usefixtures("_sparse_steps")
+def test_row_adam_gives_each_row_the_adamw_of_its_own_gradients_and_leaves_the_others() -> None:
     start = torch.randn(5, 3)
     parameter = torch.nn.Parameter(start.clone())
-    optimiser = RowAdam([parameter], lr=0.1)
+    optimiser = RowAdam([parameter], lr=0.1, weight_decay=0.05)
     alone = [torch.nn.Parameter(start[row : row + 1].clone()) for row in range(5)]
-    adams = [torch.optim.Adam([each], lr=0.1) for each in alone]
+    adams = [torch.optim.AdamW([each], lr=0.1, weight_decay=0.05) for each in alone]
     for step in range(8):
         rows = torch.tensor([[0, 3], [3, 1], [0, 0]][step % 3])  # a row may come twice in one gradient
         values = torch.randn(2, 3)
@@ -98,6 +105,7 @@ def test_row_adam_gives_each_row_the_adam_of_its_own_gradients_and_leaves_the_ot
     assert torch.equal(parameter[4], start[4])
 
 
+@pytest.mark.usefixtures("_sparse_steps")
 def test_row_adam_resumed_from_its_state_goes_on_bit_for_bit() -> None:
     def train(parameter: torch.nn.Parameter, optimiser: RowAdam, steps: range) -> None:
         for step in steps:

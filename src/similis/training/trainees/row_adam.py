@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from similis.errors import UserError
 
-#: A matrix, the first and second moments of its gradient, and the steps of each row.
-Held: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
-
-#: Bytes of the rows that are updated at a time on a processor.
-_CACHED = 1 << 22
+#: Elements of a matrix from which on loading the compiled step pays.
+_COMPILED = 1 << 20
 
 
 class RowAdam(torch.optim.Optimizer):
@@ -55,7 +52,6 @@ class RowAdam(torch.optim.Optimizer):
                 f" lr={lr}, eps={eps}, weight_decay={weight_decay}, betas={betas}"
             )
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
-        self._room: dict[Tensor, Tensor] = {}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -80,45 +76,29 @@ class RowAdam(torch.optim.Optimizer):
         assert parameter.grad is not None
         gradient = parameter.grad
         held = (parameter, state["exp_avg"], state["exp_avg_sq"], state["row_steps"])
-        if gradient.is_sparse:
-            rows, gradient = row_gradient(gradient)
-            room = self._room_for(parameter)
-            for some, values in zip(rows.split(room.shape[1]), gradient.split(room.shape[1]), strict=True):
-                _update_rows(held, some, values, room[:, : len(some)], group)
-        else:
-            _adam(*held, gradient, torch.empty_like(parameter), group)
+        if not gradient.is_sparse:
+            _adam(*held, gradient, group)
+            return
+        rows, gradient = row_gradient(gradient)
+        if parameter.numel() >= _COMPILED and all(map(_plain, (*held, gradient))):
+            from similis.training.trainees.row_adam_kernel import update_rows
 
-    def _room_for(self, parameter: Tensor) -> Tensor:
-        """Room for four parts of some rows, kept between steps: fresh memory costs more than the sums in it.
-
-        On a processor the parts together fit its cache; elsewhere all rows go at once.
-        """
-        room = self._room.get(parameter)
-        if room is None:
-            whole = max(1, len(parameter))
-            fitting = max(1, _CACHED // max(1, 4 * parameter[:1].nbytes))
-            shape = (4, min(whole, fitting) if parameter.device.type == "cpu" else whole, *parameter.shape[1:])
-            room = self._room[parameter] = torch.empty(shape, dtype=parameter.dtype, device=parameter.device)
-        return room
+            settings = tuple(
+                float(each) for each in (group["lr"], *group["betas"], group["eps"], group["weight_decay"])
+            )
+            flat = (t.reshape(len(t), -1) for t in (*held[:3], gradient))
+            value, mean, square, slopes = (t.detach().numpy() for t in flat)
+            update_rows(value, mean, square, held[3].numpy(), rows.numpy(), slopes, settings)
+            return
+        value, mean, square, steps = parts = [whole.index_select(0, rows) for whole in held]
+        _adam(value, mean, square, steps, gradient, group)
+        for whole, part in zip(held, parts, strict=True):
+            whole.index_copy_(0, rows, part)
 
 
-def _update_rows(held: Held, rows: Tensor, gradient: Tensor, room: Tensor, group: dict[str, Any]) -> None:
-    """One step of the rows ``[u]`` of ``held`` (value, moments, steps) for their gradient ``[u, ...]``."""
-    value, mean, square, length = room
-    for whole, part in zip(held, (value, mean, square), strict=False):
-        torch.index_select(whole, 0, rows, out=part)
-    steps = held[-1].index_select(0, rows)
-    _adam(value, mean, square, steps, gradient, length, group)
-    for whole, part in zip(held, (value, mean, square, steps), strict=True):
-        _put_rows(whole, rows, part)
-
-
-def _put_rows(whole: Tensor, rows: Tensor, part: Tensor) -> None:
-    """``whole[rows] = part``; on the processor by NumPy, in half of torch's time."""
-    if whole.device.type == "cpu" and whole.dtype in (torch.float32, torch.float64):
-        whole.detach().numpy()[rows.numpy()] = part.numpy()
-    else:
-        whole.index_copy_(0, rows, part)
+def _plain(values: Tensor) -> bool:
+    """Whether NumPy sees the values as they lie, in single precision."""
+    return values.device.type == "cpu" and values.dtype == torch.float32 and values.is_contiguous()
 
 
 def _adam(
@@ -127,10 +107,9 @@ def _adam(
     square: Tensor,
     steps: Tensor,
     gradient: Tensor,
-    length: Tensor,
     group: dict[str, Any],
 ) -> None:
-    """One step in place; ``steps`` ``[rows]`` counts, the others are ``[rows, ...]``, ``length`` only room."""
+    """One step in place; ``steps`` ``[rows]`` counts, the others are ``[rows, ...]``."""
     beta1, beta2 = group["betas"]
     steps.add_(1)
     mean.lerp_(gradient, 1 - beta1)
@@ -141,7 +120,7 @@ def _adam(
     correct2 = (1 - beta2**counts).sqrt().to(value.dtype)
     if group["weight_decay"]:
         value.mul_(1 - group["lr"] * group["weight_decay"])
-    torch.sqrt(square, out=length).div_(correct2).add_(group["eps"]).mul_(correct1)
+    length = square.sqrt().div_(correct2).add_(group["eps"]).mul_(correct1)
     value.addcdiv_(mean, length, value=-group["lr"])
 
 
