@@ -25,6 +25,8 @@ WAYS = [
     ("pairs", False, "[fsam(every=3), mixout, fisher_mask(batches=2), proximal, ema]"),
     ("pairs", False, "[sam, group_dro(by=cluster, clusters=3, rate=0.5), momentum_keys]"),
     ("sets", False, "[group_dro(rate=0.5), asam]"),
+    ("pairs", True, "[tram(factor=100), r_drop]"),
+    ("labels", False, "tram(against=start, factor=1e5)"),
 ]
 
 #: Vectors of runs of plain steps.

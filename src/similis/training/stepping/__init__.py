@@ -16,6 +16,7 @@ from similis.training.stepping import (
     mixout,
     sharpness,
     smoothness,
+    trust_region,
 )
 from similis.training.stepping.base import Stepping, stepping
 
@@ -33,4 +34,5 @@ __all__ = [
     "sharpness",
     "smoothness",
     "stepping",
+    "trust_region",
 ]

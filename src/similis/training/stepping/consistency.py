@@ -134,3 +134,11 @@ def difference(one: Tensor, two: Tensor, scale: float) -> Tensor:
         return (one - two).square().mean()
     first, second = (scale * one).log_softmax(-1), (scale * two).log_softmax(-1)
     return ((first.exp() - second.exp()) * (first - second)).sum(-1).mean() / 2
+
+
+def divergence(one: Tensor, two: Tensor, scale: float) -> Tensor:
+    """How far the second model's scores are from the first's: as :func:`difference`, in that direction alone."""
+    if one.dim() == 1:
+        return difference(one, two, scale)
+    first, second = (scale * one).log_softmax(-1), (scale * two).log_softmax(-1)
+    return (first.exp() * (first - second)).sum(-1).mean()

@@ -107,10 +107,7 @@ class ASAM(Ascending):
         self._plain = {id(p) for name, p in self.parameters.items() if name.endswith("bias")}
 
     def moves(self, found: list[Part]) -> list[Part]:
-        sizes = [self._size(parameter, rows) for parameter, rows, _ in found]
-        scaled = [values * size for size, (_, _, values) in zip(sizes, found, strict=True)]
-        scale = self.rho / _norm(scaled)
-        return [(p, rows, t * s * scale) for (p, rows, _), t, s in zip(found, scaled, sizes, strict=True)]
+        return ascent(found, [self._size(parameter, rows) for parameter, rows, _ in found], self.rho)
 
     def _size(self, parameter: nn.Parameter, rows: Tensor | None) -> Tensor:
         value = _values(parameter, rows)
@@ -191,6 +188,13 @@ def parts(parameters: Iterable[nn.Parameter]) -> list[Part]:
         else:
             found.append((parameter, None, parameter.grad))
     return found
+
+
+def ascent(found: list[Part], sizes: list[Tensor], radius: float) -> list[Part]:
+    """Moves of ``radius`` up the gradient g where weights are measured in units T, ``sizes``: radius · T²g / ‖Tg‖."""
+    scaled = [values * size for size, (_, _, values) in zip(sizes, found, strict=True)]
+    scale = radius / _norm(scaled)
+    return [(p, rows, t * s * scale) for (p, rows, _), t, s in zip(found, scaled, sizes, strict=True)]
 
 
 def _values(parameter: nn.Parameter, rows: Tensor | None) -> Tensor:
