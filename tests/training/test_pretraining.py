@@ -22,6 +22,8 @@ from similis.training.pretraining.bottleneck import bag_loss, thinned, visible
 
 TEXTS = labelled(64)["text"]
 HOWS = ["tsdae", "retromae", "dupmae"]
+#: Tested in test_replaced_words.
+REPLACING = ["simlm", "diffcse"]
 
 
 def made(folder: Path, how: str) -> Any:
@@ -170,5 +172,5 @@ def test_mistakes_are_said(tiny: Path) -> None:
         pretrain(tiny, TEXTS, max_steps=0)
 
 
-def test_every_way_to_pretrain_is_tested_here() -> None:
-    assert {entry.name for entry in entries("pretraining")} == set(HOWS)
+def test_every_way_to_pretrain_is_tested() -> None:
+    assert {entry.name for entry in entries("pretraining")} == {*HOWS, *REPLACING}

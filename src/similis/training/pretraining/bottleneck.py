@@ -1,96 +1,16 @@
-"""Pre-training by a bottleneck: a small decoder has to write a text again from its one vector.
-
-A task is built from its settings, is given an encoder, and then is a module that gives the loss of a batch of texts;
-its own parameters, the decoder's, are thrown away after training. Registered as ``pretraining``.
-"""
+"""Pre-training by a bottleneck: a small decoder has to write a text again from its one vector."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from random import Random
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from similis.encoders.library.dense import SentenceTransformerEncoder
 from similis.errors import UserError
-from similis.registry import Source, bind, register
-
-#: Of tokens that are no part of the loss.
-_IGNORED = -100
-
-
-class Task(Protocol):
-    """A way to pre-train; ``on`` makes the module that is trained beside the encoder."""
-
-    def on(self, encoder: SentenceTransformerEncoder) -> Bottleneck: ...
-
-
-def task(text: str) -> Task:
-    """The task of a text such as ``"tsdae(delete=0.6)"``.
-
-    Raises:
-        UserError: an unknown name or argument.
-    """
-    return bind("pretraining", text).build()  # type: ignore[no-any-return]
-
-
-class Bottleneck(nn.Module, ABC):
-    """What the tasks share: words tied to the encoder's input vectors, positions, and the way in from the vector.
-
-    Args:
-        encoder: of sentence-transformers, with a transformer in it.
-
-    Raises:
-        UserError: the model has no transformer.
-    """
-
-    def __init__(self, encoder: SentenceTransformerEncoder) -> None:
-        super().__init__()
-        inner = getattr(encoder.model, "transformers_model", None)
-        if inner is None:
-            raise UserError("bottleneck pre-training is for transformers, and this model has none")
-        self._encoder = [encoder]  # in a list: its parameters are not the decoder's
-        self._words = [inner.get_input_embeddings()]
-        hidden = self._words[0].embedding_dim
-        self.bridge = nn.Linear(encoder.dimension, hidden)
-        self.positions = nn.Embedding(encoder.max_tokens or 512, hidden)
-        self.bias = nn.Parameter(torch.zeros(len(self._words[0].weight)))
-        nn.init.normal_(self.positions.weight, std=0.02)
-
-    @property
-    def encoder(self) -> SentenceTransformerEncoder:
-        return self._encoder[0]
-
-    @property
-    def words(self) -> nn.Embedding:
-        return self._words[0]  # type: ignore[no-any-return]
-
-    @property
-    def heads(self) -> int:
-        """Of at least 64 coordinates each, as many as divide the width evenly."""
-        width = self.words.embedding_dim
-        return next(count for count in range(max(1, width // 64), 0, -1) if width % count == 0)
-
-    def predicted(self, states: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy of words ``[n, t]`` read off states ``[n, t, h]``; 0 where there are none to predict."""
-        if not bool((labels != _IGNORED).any()):
-            return states.sum() * 0.0
-        scores = states @ self.words.weight.T + self.bias
-        return cross_entropy(scores.flatten(0, 1), labels.flatten(), ignore_index=_IGNORED)
-
-    @abstractmethod
-    def loss(self, texts: list[str], seed: str) -> Tensor:
-        """The loss of a batch; all drawing depends on ``seed`` alone."""
-
-    def _labels(self, features: dict[str, Any]) -> Tensor:
-        """Token ids ``[n, t]`` of what is to be predicted: no padding and no special tokens."""
-        ids: Tensor = features["input_ids"]
-        special = torch.tensor(self.encoder.model.tokenizer.all_special_ids, device=ids.device)
-        left = (features["attention_mask"] == 0) | torch.isin(ids, special)
-        return ids.masked_fill(left, _IGNORED)
+from similis.registry import Source, register
+from similis.training.pretraining.base import IGNORED, Bottleneck, mask_token
 
 
 @register(
@@ -189,8 +109,7 @@ class RetroMae:
         self.encoder, self.decoder, self.bag = encoder, decoder, 0.0
 
     def on(self, encoder: SentenceTransformerEncoder) -> Bottleneck:
-        if encoder.model.tokenizer.mask_token_id is None:
-            raise UserError("retromae masks words, and the model's tokenizer has no mask token: take tsdae")
+        mask_token(encoder, "retromae")
         return _Guessing(encoder, self.encoder, self.decoder, self.bag)
 
 
@@ -242,12 +161,12 @@ class _Guessing(Bottleneck):
         ids, labels = features["input_ids"], self._labels(features)
         generator = torch.Generator().manual_seed(Random(seed).getrandbits(62))
         drawn = torch.rand(ids.shape, generator=generator).to(ids.device)
-        hidden = (drawn < self._hides) & (labels != _IGNORED)
+        hidden = (drawn < self._hides) & (labels != IGNORED)
         masked = ids.masked_fill(hidden, self.encoder.model.tokenizer.mask_token_id)
         found = self.encoder.run({**features, "input_ids": masked})
         seen = visible(features["attention_mask"], self._blinds, generator)
         states = self.states(self.bridge(found["sentence_embedding"]), ids, seen)
-        own = self.predicted(found["token_embeddings"], labels.masked_fill(~hidden, _IGNORED))
+        own = self.predicted(found["token_embeddings"], labels.masked_fill(~hidden, IGNORED))
         loss = self.predicted(states, labels) + own
         if self._bag:
             scores = found["token_embeddings"] @ self.words.weight.T + self.bias
@@ -269,11 +188,11 @@ def bag_loss(scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
 
     Args:
         scores: of every word by each token, ``[n, t, V]``.
-        labels: the tokens, ``[n, t]``; those that are no words are :data:`_IGNORED`.
+        labels: the tokens, ``[n, t]``; those that are no words are :data:`IGNORED`.
         mask: 1 for tokens, 0 for padding, ``[n, t]``.
     """
     best = scores[:, 1:].masked_fill(mask[:, 1:, None] == 0, -1000.0).amax(1).log_softmax(-1)
-    words = labels != _IGNORED
+    words = labels != IGNORED
     bags = torch.zeros(best.shape, dtype=torch.bool, device=best.device)
     rows = torch.arange(len(labels), device=best.device)[:, None].expand_as(labels)
     bags[rows[words], labels[words]] = True
