@@ -9,7 +9,7 @@ import traceback
 import typer
 
 from similis import __version__
-from similis.cli import compare, data, demo, encode, evaluate, fit, index, methods, search
+from similis.cli import compare, data, demo, encode, evaluate, fit, index, methods, pretrain, search
 from similis.errors import UserError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("fit")(fit.fit)
+app.command("pretrain")(pretrain.pretrain)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("encode")(encode.encode)

@@ -95,9 +95,9 @@ def pretrained(
         encoder = load(base)
         if not isinstance(encoder, SentenceTransformerEncoder):
             raise UserError(f"{base} is no dense transformer, which is what a bottleneck pre-trains")
-        checkpoints = None if folder is None else _checkpoints(folder, settings, encoder, kept, resume)
         torch.manual_seed(settings.seed)
         companion = way.on(encoder).to(encoder.model.device)
+        checkpoints = None if folder is None else _checkpoints(folder, settings, encoder, kept, resume)
         position = _Run(companion, kept, settings, checkpoints, save_steps).run()
     if folder is not None:
         encoder.save(folder)
