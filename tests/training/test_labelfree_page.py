@@ -35,10 +35,10 @@ def test_the_page_runs(
     for command in commands:
         name, *arguments = shlex.split(command)
         assert name == "similis"
-        short = ["--max-steps", "3"] if arguments[0] == "fit" else []
+        short = ["--max-steps", "3"] if arguments[0] in ("fit", "pretrain") else []
         done = CliRunner().invoke(app, [*arguments, *short], catch_exceptions=False)
         assert done.exit_code == 0, (command, done.output)
-    assert len(commands) == 8
+    assert len(commands) == 11
     made = {name: Recipe.read(tmp_path / name / "recipe.toml").pairs for name in ("model", "from-copies", "simcse")}
     assert made == {"model": "leading", "from-copies": "views(delete_words)", "simcse": "same"}
     # a model of texts alone gets a smaller share of the score than one that learnt from queries
