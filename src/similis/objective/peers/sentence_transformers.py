@@ -122,12 +122,15 @@ def contrastive(distance_metric: Value = "COSINE_DISTANCE", margin: Value = 0.5,
 
 
 _losses.none("ContrastiveTensionDataLoader", "a loader of the peer's old format")
-_losses.none(
-    "ContrastiveTensionLoss", "it trains two copies of the encoder: none yet; its loss is `contrastive_tension`"
+_losses.where(
+    "ContrastiveTensionLoss",
+    "contrastive_tension",
+    "with `stepping=two_encoders`, on labelled pairs: a text with itself is 1, with another 0",
 )
-_losses.none(
+_losses.where(
     "ContrastiveTensionLossInBatchNegatives",
-    "it trains two copies of the encoder: none yet; its loss is `clip(temperature=0.05)`",
+    "clip(temperature=0.05)",
+    "with `stepping=two_encoders`, on texts with themselves (`pairs=same`)",
 )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from similis.similarity.padding import widened
@@ -92,11 +92,11 @@ class Processes:
         parts[self._accelerator.process_index] = own
         return torch.cat(parts)
 
-    def sum_gradients(self, trainee: Trainee) -> None:
-        """Add up the processes' gradients, each of its own part."""
+    def sum_gradients(self, trainee: Trainee, encoders: Iterable[nn.Module]) -> None:
+        """Add up the processes' gradients of what embeds, each of its own part."""
         if self.count == 1 or not trainee.shards:
             return
-        for parameter in trainee.module.parameters():
+        for parameter in (parameter for module in encoders for parameter in module.parameters()):
             if parameter.requires_grad:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)

@@ -132,7 +132,8 @@ class Steps:
                 further = self.further(self.position.step)
             if further.requires_grad:
                 self.processes.backward(further)
-        self.processes.sum_gradients(self.trainee)
+        encoders = [module for name, module in self.modules.items() if name != "objective"]
+        self.processes.sum_gradients(self.trainee, encoders)
         return value
 
     def loss(self, drawn: Drawn) -> Tensor:
