@@ -12,6 +12,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from training_rows import labelled
+from transformers import BertTokenizerFast, ElectraConfig, ElectraModel
 
 from similis.encoders import load
 from similis.errors import UserError
@@ -150,6 +151,20 @@ def test_the_vector_comes_to_carry_its_text(
         assert surprise(0) < surprise(1) - 0.1
     theirs = SentenceTransformer(str(tmp_path / "model"), device="cpu").encode(TEXTS[:4])
     assert np.allclose(encoder.encode(TEXTS[:4]), theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("how", ["retromae", "dupmae", "tsdae", "simlm", "diffcse"])
+def test_input_vectors_may_be_narrower_than_the_states(tiny: Path, tmp_path: Path, how: str) -> None:
+    tokenizer = BertTokenizerFast.from_pretrained(str(tiny))
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = ElectraConfig(vocab_size=len(tokenizer), embedding_size=8, max_position_embeddings=32, **sizes)
+    ElectraModel(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    bottleneck = made(tmp_path, how)
+    bottleneck.loss(TEXTS[:8], "a").backward()
+    inside = {name: p for name, p in bottleneck.named_parameters() if ".pooler." not in name}
+    assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in inside.values())
+    assert ("reduced.weight" in inside) == (how in ("retromae", "dupmae", "simlm"))
 
 
 def test_the_same_call_gives_the_same_model(tiny: Path) -> None:

@@ -96,6 +96,11 @@ class Bottleneck(Companion):
         self.bias = nn.Parameter(torch.zeros(len(self.words.weight)))
         nn.init.normal_(self.positions.weight, std=0.02)
 
+    def reducing(self) -> nn.Module:
+        """From the width of the encoder's states to that of its input vectors; nothing where they are the same."""
+        states, hidden = self.encoder.model.transformers_model.config.hidden_size, self.words.embedding_dim
+        return nn.Identity() if states == hidden else nn.Linear(states, hidden)
+
     def predicted(self, states: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy of words ``[n, t]`` read off states ``[n, t, h]``; 0 where there are none to predict."""
         if not bool((labels != IGNORED).any()):

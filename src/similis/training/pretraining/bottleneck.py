@@ -154,6 +154,7 @@ class _Guessing(Bottleneck):
         self.attention = nn.MultiheadAttention(hidden, self.heads, batch_first=True)
         self.first, self.second = nn.LayerNorm(hidden), nn.LayerNorm(hidden)
         self.wide = nn.Sequential(nn.Linear(hidden, 4 * hidden), nn.GELU(), nn.Linear(4 * hidden, hidden))
+        self.reduced = self.reducing()
         self._hides, self._blinds, self._bag = hides, blinds, bag
 
     def loss(self, texts: list[str], seed: str) -> Tensor:
@@ -166,10 +167,11 @@ class _Guessing(Bottleneck):
         found = self.encoder.run({**features, "input_ids": masked})
         seen = visible(features["attention_mask"], self._blinds, generator)
         states = self.states(self.bridge(found["sentence_embedding"]), ids, seen)
-        own = self.predicted(found["token_embeddings"], labels.masked_fill(~hidden, IGNORED))
+        reduced = self.reduced(found["token_embeddings"])
+        own = self.predicted(reduced, labels.masked_fill(~hidden, IGNORED))
         loss = self.predicted(states, labels) + own
         if self._bag:
-            scores = found["token_embeddings"] @ self.words.weight.T + self.bias
+            scores = reduced @ self.words.weight.T + self.bias
             loss = loss + self._bag * bag_loss(scores, labels, features["attention_mask"])
         return loss
 

@@ -70,6 +70,7 @@ class _Restoring(Bottleneck):
             nn.TransformerEncoderLayer(hidden, self.heads, 4 * hidden, activation="gelu", batch_first=True)
             for _ in range(settings.layers)
         )
+        self.reduced = self.reducing()
         self._hides, self._blinds = settings.encoder, settings.decoder
 
     def loss(self, texts: list[str], seed: str) -> Tensor:
@@ -83,7 +84,7 @@ class _Restoring(Bottleneck):
             heavy, _ = self.generator.refilled(ids, mask, drawn < self._blinds, drawing)
         found = self.encoder.run({**features, "input_ids": light})
         states = self.states(self.bridge(found["sentence_embedding"]), heavy, mask)
-        return self.predicted(found["token_embeddings"], labels) + self.predicted(states, labels) + own
+        return self.predicted(self.reduced(found["token_embeddings"]), labels) + self.predicted(states, labels) + own
 
     def states(self, vectors: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         """What each position knows ``[n, t, h]``, of vectors ``[n, h]`` in the first token's place and of words."""
