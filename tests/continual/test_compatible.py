@@ -15,11 +15,11 @@ from similis.errors import UserError
 from similis.objective import Objective
 from similis.relation import Relation
 from similis.similarity import build
-from similis.training import Interrupted, crossings, project, train
+from similis.training import crossings, project, train
 from similis.training.continual.projection import least_squares
-from similis.training.running.loop import Loop
 from similis.training.stepping.base import Embedded
 from similis.training.stepping.compatible import CompatibleWith, KeepTopology, plain_of
+from small_runs import interrupted_after
 
 SETTINGS = {"dimension": 32, "dev": False, "epochs": 8, "batch_size": 32}
 
@@ -148,31 +148,16 @@ def test_a_transformer_is_projected_as_a_further_step(tiny: Path, old: Path, tmp
     assert made.dimension == load(old).dimension
 
 
-def test_a_run_resumes_exactly_and_not_with_another_old_model(
-    old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_resumes_exactly_and_not_with_another_old_model(old: Path, tmp_path: Path) -> None:
     import shutil
 
     shutil.copytree(old, tmp_path / "old")
     given = {**SETTINGS, "epochs": 1, "save_steps": 1, "stepping": f'compatible_with("{tmp_path / "old"}")'}
     texts = [q for q, _ in asked(5)]
     whole = train(asked(), output=tmp_path / "whole", **given).encoder.encode(texts)
-    step, steps = Loop._step, 0
-
-    def stop_after_two(self: Loop, group: list) -> float:
-        nonlocal steps
-        steps += 1
-        value = step(self, group)
-        if steps == 2:
-            raise KeyboardInterrupt
-        return value
-
     for output in ("cut", "other"):
-        steps = 0
-        monkeypatch.setattr(Loop, "_step", stop_after_two)
-        with pytest.raises((KeyboardInterrupt, Interrupted)):
+        with interrupted_after(2):
             train(asked(), output=tmp_path / output, **given)
-        monkeypatch.setattr(Loop, "_step", step)
     assert np.array_equal(train(asked(), output=tmp_path / "cut", **given).encoder.encode(texts), whole)
     shutil.rmtree(tmp_path / "old")
     train(halves(60), output=tmp_path / "old", **{**SETTINGS, "epochs": 1})

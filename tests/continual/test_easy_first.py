@@ -12,11 +12,11 @@ from continual_rows import asked
 from similis.errors import UserError
 from similis.objective import Objective
 from similis.relation import Relation
-from similis.training import Interrupted, train
+from similis.training import train
 from similis.training.rows.examples import Examples, TextTable
-from similis.training.running.loop import Loop
 from similis.training.stepping.base import Embedded
 from similis.training.stepping.easy_first import EasyFirst, easiness, row_weights
+from small_runs import interrupted_after
 
 ROWS = [
     ("red apple", "a red apple on a tree", "red red apple apple"),
@@ -77,25 +77,13 @@ def test_the_loss_is_the_mean_of_weighted_rows_and_in_the_end_the_plain_one(regu
         step.stepped()
 
 
-def test_a_run_with_a_curriculum_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_with_a_curriculum_resumes_exactly(tmp_path: Path) -> None:
     given = {"dimension": 8, "dev": False, "epochs": 2, "batch_size": 16, "save_steps": 1}
     given["stepping"] = "easy_first(steps=5)"
     rows, texts = asked(48), [query for query, _ in asked(5)]
     whole = train(rows, output=tmp_path / "whole", **given).encoder.encode(texts)
     assert not np.array_equal(whole, train(rows, **{**given, "stepping": None}).encoder.encode(texts))
-    step, steps = Loop._step, 0
-
-    def stop_after_three(self: Loop, group: list) -> float:
-        nonlocal steps
-        steps += 1
-        value = step(self, group)
-        if steps == 3:
-            monkeypatch.setattr(Loop, "_step", step)
-            raise KeyboardInterrupt
-        return value
-
-    monkeypatch.setattr(Loop, "_step", stop_after_three)
-    with pytest.raises((KeyboardInterrupt, Interrupted)):
+    with interrupted_after(3):
         train(rows, output=tmp_path / "cut", **given)
     assert np.array_equal(train(rows, output=tmp_path / "cut", **given).encoder.encode(texts), whole)
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from similis.errors import UserError
-from similis.training import Interrupted, train, transfer
-from similis.training.running.loop import Loop
+from similis.training import train, transfer
 from similis.training.stepping import gem
 from similis.training.stepping.base import dense
+from small_runs import interrupted_after
 
 
 @settings(max_examples=30, deadline=None)
@@ -74,24 +74,12 @@ def test_no_step_raises_the_loss_of_a_memory(tmp_path: Path, monkeypatch: pytest
     assert min(products) > -1e-6
 
 
-def test_a_run_with_memories_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_with_memories_resumes_exactly(tmp_path: Path) -> None:
     given = {"dimension": 8, "dev": False, "epochs": 2, "batch_size": 16, "save_steps": 1, "stepping": "gem(rows=8)"}
     given["replay"] = write(tmp_path / "before.jsonl", halves(20))
     rows, texts = asked(48), [query for query, _ in asked(5)]
     whole = train(rows, output=tmp_path / "whole", **given).encoder.encode(texts)
-    step, steps = Loop._step, 0
-
-    def stop_after_three(self: Loop, group: list) -> float:
-        nonlocal steps
-        steps += 1
-        value = step(self, group)
-        if steps == 3:
-            monkeypatch.setattr(Loop, "_step", step)
-            raise KeyboardInterrupt
-        return value
-
-    monkeypatch.setattr(Loop, "_step", stop_after_three)
-    with pytest.raises((KeyboardInterrupt, Interrupted)):
+    with interrupted_after(3):
         train(rows, output=tmp_path / "cut", **given)
     assert np.array_equal(train(rows, output=tmp_path / "cut", **given).encoder.encode(texts), whole)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from similis.errors import UserError
-from similis.training import Interrupted, train
-from similis.training.running.loop import Loop
+from similis.training import train
 from similis.training.teachers.teaching import Teachers
+from small_runs import interrupted_after
 
 ROWS = [(f"query {a} {b}", f"document {b} {a} {b}") for a in "abcdef" for b in "uvwxyz"]
 
@@ -21,26 +21,12 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("objective", [None, "attract, similarity=match(squared=1, cosine=0)"])
-def test_another_teacher_of_the_same_name_is_refused(
-    objective: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_teacher_of_the_same_name_is_refused(objective: str | None, tmp_path: Path) -> None:
     settings = {"dimension": 8, "dev": False, "epochs": 2, "batch_size": 8}
     train(ROWS, output=tmp_path / "teacher", seed=1, **settings)
     given = {**settings, "teacher": str(tmp_path / "teacher"), "objective": objective, "save_steps": 1}
-    step, steps = Loop._step, 0
-
-    def stop_after_two(self: Loop, group: list) -> float:
-        nonlocal steps
-        steps += 1
-        value = step(self, group)
-        if steps == 2:
-            raise KeyboardInterrupt
-        return value
-
-    monkeypatch.setattr(Loop, "_step", stop_after_two)
-    with pytest.raises((KeyboardInterrupt, Interrupted)):
+    with interrupted_after(2):
         train(ROWS, output=tmp_path / "student", **given)
-    monkeypatch.setattr(Loop, "_step", step)
     shutil.move(tmp_path / "teacher", tmp_path / "kept")
     train(ROWS, output=tmp_path / "teacher", seed=2, **settings)
     with pytest.raises(UserError, match="teacher was"):

@@ -11,8 +11,8 @@ import pytest
 from stepped import rows
 
 from similis.training import train
-from similis.training.running.loop import Loop
 from similis.training.running.steps import Steps
+from small_runs import cut_before
 
 LABELLED = {"text": [q for q, _ in rows(48)], "label": [f"c{i % 3}" for i in range(48)]}
 SETTINGS: dict[str, Any] = {"batch_size": 8, "max_steps": 4, "save_steps": 2, "dev": False, "learning_rate": 2e-3}
@@ -55,17 +55,8 @@ def test_a_cut_run_ends_where_a_whole_one_does(
     whole = train(data, output=tmp_path / "whole", **given).encoder.encode(texts)
     if (kind, transformer) not in PLAIN:
         PLAIN[kind, transformer] = train(data, **{**given, "stepping": None}).encoder.encode(texts)
-    step = Loop._step
-
-    def cut(self: Loop, group: Any) -> float:
-        if self.position.step == 3:
-            raise RuntimeError("cut")
-        return step(self, group)
-
-    monkeypatch.setattr(Loop, "_step", cut)
-    with pytest.raises(RuntimeError, match="cut"):
+    with cut_before(3):
         train(data, output=tmp_path / "cut", **given)
-    monkeypatch.setattr(Loop, "_step", step)
     # a new run would make masks, clusters and averages anew; this one must not
     monkeypatch.setattr(Steps, "start", lambda self: pytest.fail("started again"))
     resumed = train(data, output=tmp_path / "cut", **given).encoder.encode(texts)

@@ -15,11 +15,11 @@ from similis.encoders import load
 from similis.errors import UserError
 from similis.objective import Objective
 from similis.similarity import build
-from similis.training import Interrupted, train
+from similis.training import train
 from similis.training.negatives import Searching, negatives
 from similis.training.negatives.fixed import Fixed
 from similis.training.rows.examples import Examples, TextTable
-from similis.training.running.loop import Loop
+from small_runs import interrupted_after
 
 ROWS = [("q a", "doc a"), ("q a", "doc b"), ("q b", "doc c"), ("q c", "doc d"), ("doc e", "doc f")]
 CORPUS = ["doc e", "doc g", "Doc  A"]
@@ -123,26 +123,12 @@ def test_negatives_differ_from_step_to_step(tiny: Path, monkeypatch: pytest.Monk
     assert any(len(set(each)) > 1 for each in seen.values())
 
 
-def test_a_run_with_fixed_documents_resumes_exactly(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_with_fixed_documents_resumes_exactly(tiny: Path, tmp_path: Path) -> None:
     rows = pairs(24)
     given = {"base": tiny, "negatives": "adore(depth=6)", "dev": False, "epochs": 2, "batch_size": 6, "save_steps": 1}
     texts = [query for query, _ in rows]
     whole = train(rows, output=tmp_path / "whole", **given).encoder.encode_query(texts)
-    step, steps = Loop._step, 0
-
-    def stop_within_an_epoch(self: Loop, group: list) -> float:
-        nonlocal steps
-        steps += 1
-        value = step(self, group)
-        if steps == 6:
-            monkeypatch.setattr(Loop, "_step", step)
-            raise KeyboardInterrupt
-        return value
-
-    monkeypatch.setattr(Loop, "_step", stop_within_an_epoch)
-    with pytest.raises((KeyboardInterrupt, Interrupted)):
+    with interrupted_after(6):
         train(rows, output=tmp_path / "cut", **given)
     resumed = train(rows, output=tmp_path / "cut", **given).encoder.encode_query(texts)
     assert np.array_equal(whole, resumed)

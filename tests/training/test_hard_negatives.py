@@ -11,9 +11,10 @@ import torch
 from similis.errors import UserError
 from similis.registry import entries
 from similis.similarity import build
-from similis.training import Interrupted, train
+from similis.training import train
 from similis.training.negatives import Searching, negatives
 from similis.training.rows.examples import Examples, TextTable
+from small_runs import interrupted_after
 
 ROWS = [
     ("red fruit", "apple is a red fruit"),
@@ -146,7 +147,7 @@ def test_negatives_need_documents() -> None:
         train({"text": [t for t, _ in rows], "label": [c for _, c in rows]}, negatives="hard", dev=False)
 
 
-def test_a_run_with_searched_negatives_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_with_searched_negatives_resumes_exactly(tmp_path: Path) -> None:
     settings = {
         "negatives": "hard(depth=4)",
         "dev": False,
@@ -156,21 +157,7 @@ def test_a_run_with_searched_negatives_resumes_exactly(tmp_path: Path, monkeypat
         "corpus": DOCUMENTS,
     }
     whole = train(ROWS, output=tmp_path / "whole", **settings).encoder.encode(["red fruit"])
-    from similis.training.running.loop import Loop
-
-    step, steps = Loop._step, 0
-
-    def stop_after_five(self: Loop, group: list) -> float:
-        nonlocal steps
-        steps += 1
-        value = step(self, group)
-        if steps == 5:
-            monkeypatch.setattr(Loop, "_step", step)
-            raise KeyboardInterrupt
-        return value
-
-    monkeypatch.setattr(Loop, "_step", stop_after_five)
-    with pytest.raises((KeyboardInterrupt, Interrupted)):
+    with interrupted_after(5):
         train(ROWS, output=tmp_path / "cut", save_steps=1, **settings)
     resumed = train(ROWS, output=tmp_path / "cut", save_steps=1, **settings).encoder.encode(["red fruit"])
     assert np.array_equal(whole, resumed)
@@ -202,24 +189,10 @@ def test_wide_embeddings_are_searched_in_blocks_to_the_same_end(
 
 def test_a_run_does_not_go_on_with_another_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    from similis.training.running.loop import Loop
-
     guide = Guide(set(ROWS))
     monkeypatch.setattr("similis.encoders.load", lambda name: guide)
     given = {"negatives": "guided(guide, depth=4)", "dev": False, "batch_size": 2, "dimension": 8, "save_steps": 1}
-    step, steps = Loop._step, 0
-
-    def stop_after_two(self: Loop, group: list) -> float:
-        nonlocal steps
-        steps += 1
-        value = step(self, group)
-        if steps == 2:
-            monkeypatch.setattr(Loop, "_step", step)
-            raise KeyboardInterrupt
-        return value
-
-    monkeypatch.setattr(Loop, "_step", stop_after_two)
-    with pytest.raises((KeyboardInterrupt, Interrupted)):
+    with interrupted_after(2):
         train(ROWS, output=tmp_path / "cut", epochs=2, **given)
     guide.fingerprint = "another"
     with pytest.raises(UserError, match="another model than the one this run began with"):

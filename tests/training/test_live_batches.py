@@ -17,8 +17,8 @@ from similis.registry import bind
 from similis.sampling import Items, epoch_batches
 from similis.sampling.clusters import balanced_clusters, class_means
 from similis.sampling.grouped import due, named_groups, regrouped
-from similis.training import Interrupted, train
-from similis.training.running.loop import Loop
+from similis.training import train
+from small_runs import interrupted_after
 
 
 def planted(kinds: int, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -178,9 +178,7 @@ def test_a_model_without_embeddings_refuses_them(tiny: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["apart", "hierarchical", "negatives"])
-def test_a_run_whose_batches_are_made_anew_resumes_exactly(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_whose_batches_are_made_anew_resumes_exactly(kind: str, tmp_path: Path) -> None:
     data = labelled(48, 8) if kind == "hierarchical" else pairs(48)
     samplers = {"apart": "apart", "hierarchical": "hierarchical(per_class=2)"}
     sampler = samplers.get(kind, "clustered(size=2)")
@@ -191,19 +189,7 @@ def test_a_run_whose_batches_are_made_anew_resumes_exactly(
     whole = train(data, output=tmp_path / "whole", **given).encoder.encode(texts)
     plain = train(data, **{**given, "sampler": "shuffle"}).encoder.encode(texts)
     assert not np.array_equal(whole, plain)
-    step, steps = Loop._step, 0
-
-    def stop_within_an_epoch(self: Loop, group: list) -> float:
-        nonlocal steps
-        steps += 1
-        value = step(self, group)
-        if steps == 9:
-            monkeypatch.setattr(Loop, "_step", step)
-            raise KeyboardInterrupt
-        return value
-
-    monkeypatch.setattr(Loop, "_step", stop_within_an_epoch)
-    with pytest.raises((KeyboardInterrupt, Interrupted)):
+    with interrupted_after(9):
         train(data, output=tmp_path / "cut", **given)
     resumed = train(data, output=tmp_path / "cut", **given).encoder.encode(texts)
     assert np.array_equal(whole, resumed)

@@ -14,6 +14,7 @@ from similis.objective import Objective
 from similis.training import train
 from similis.training.rows.examples import Examples, TextTable
 from similis.training.running.mixing import Part, mixed
+from small_runs import cut_before
 
 PAIRS = [{"anchor": f"question {i} of {i % 7}", "positive": f"answer {i} to {i % 7}"} for i in range(60)]
 SCORED = [{"sentence1": f"a {i}", "sentence2": f"b {i % 5}", "score": (i % 5) / 4} for i in range(24)]
@@ -77,24 +78,11 @@ def test_a_batch_has_rows_of_one_set_and_its_own_objective(
     assert set(fitted.data["sets"]) == {"qa", "sts"}
 
 
-def test_a_run_over_several_sets_resumes_exactly(
-    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from similis.training.running.loop import Loop
-
+def test_a_run_over_several_sets_resumes_exactly(files: dict[str, Path], tmp_path: Path) -> None:
     settings = {"epochs": 2, "batch_size": 8, "dimension": 8, "dev": False, "mixing": 0.5}
     whole = train(files, output=tmp_path / "whole", **settings).encoder.encode(["question 3 of 3"])
-    step = Loop._step
-
-    def cut(self: Loop, group: list) -> float:  # type: ignore[type-arg]
-        if self.position.step == 6:
-            raise RuntimeError("cut")
-        return step(self, group)
-
-    monkeypatch.setattr(Loop, "_step", cut)
-    with pytest.raises(RuntimeError, match="cut"):
+    with cut_before(6):
         train(files, output=tmp_path / "cut", save_steps=1, **settings)
-    monkeypatch.setattr(Loop, "_step", step)
     resumed = train(files, output=tmp_path / "cut", save_steps=1, **settings).encoder.encode(["question 3 of 3"])
     assert np.array_equal(whole, resumed)
 
