@@ -12,7 +12,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from training_rows import labelled
-from transformers import BertTokenizerFast, ElectraConfig, ElectraModel
+from transformers import BertTokenizerFast, ElectraConfig, ElectraModel, T5Config, T5EncoderModel
 
 from similis.encoders import load
 from similis.errors import UserError
@@ -165,6 +165,18 @@ def test_input_vectors_may_be_narrower_than_the_states(tiny: Path, tmp_path: Pat
     inside = {name: p for name, p in bottleneck.named_parameters() if ".pooler." not in name}
     assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in inside.values())
     assert ("reduced.weight" in inside) == (how in ("retromae", "dupmae", "simlm"))
+
+
+@pytest.mark.parametrize("how", ["tsdae", "retromae", "simlm"])
+def test_a_model_without_a_limit_is_read_as_far_as_positions_are_learnt(tiny: Path, tmp_path: Path, how: str) -> None:
+    tokenizer = BertTokenizerFast.from_pretrained(str(tiny), model_max_length=10**30)
+    config = T5Config(vocab_size=len(tokenizer), d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
+    T5EncoderModel(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    bottleneck = made(tmp_path, how)
+    assert bottleneck.encoder.max_tokens is None
+    bottleneck.loss([" ".join(TEXTS * 2), "short"], "a").backward()
+    assert bool((bottleneck.positions.weight.grad[511 - (how == "tsdae")] != 0).any())
 
 
 def test_the_same_call_gives_the_same_model(tiny: Path) -> None:

@@ -146,7 +146,8 @@ def test_the_generator_is_the_one_named_or_the_models_own_head_or_a_small_one(
     with pytest.raises(UserError, match="has other tokens than the model"):
         made(tiny, f"simlm(generator={str(other)!r})")
     short = shutil.copytree(headed, tmp_path / "short")
-    (short / "sentence_bert_config.json").write_text('{"max_seq_length": 20}', encoding="utf-8")
+    settings = json.loads((short / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (short / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": 20}), encoding="utf-8")
     with pytest.raises(UserError, match="reads 20 tokens of a text and the model 24"):
         made(tiny, f"simlm(generator={str(short)!r})")
 

@@ -20,6 +20,9 @@ from similis.registry import bind
 #: Of tokens that are no part of the loss.
 IGNORED = -100
 
+#: Tokens read of a text where the model itself has no limit: positions are learnt.
+LONGEST = 512
+
 
 class Task(Protocol):
     """A way to pre-train; ``on`` makes the module that is trained beside the encoder."""
@@ -63,12 +66,26 @@ class Companion(nn.Module, ABC):
         return self._words[0]  # type: ignore[no-any-return]
 
     @property
+    def longest(self) -> int:
+        """Tokens read of one text."""
+        return self.encoder.max_tokens or LONGEST
+
+    @property
     def heads(self) -> int:
         return heads_of(self.words.embedding_dim)
 
     @abstractmethod
     def loss(self, texts: list[str], seed: str) -> Tensor:
         """The loss of a batch; all drawing but dropout depends on ``seed`` alone."""
+
+    def _features(self, texts: list[str]) -> dict[str, Any]:
+        """Model inputs of texts, ``[n, t]`` with t at most :attr:`longest`."""
+        features = self.encoder.preprocess(texts)
+        shape = features["input_ids"].shape
+        return {
+            name: value[:, : self.longest] if isinstance(value, Tensor) and value.shape == shape else value
+            for name, value in features.items()
+        }
 
     def _labels(self, features: dict[str, Any]) -> Tensor:
         """Token ids ``[n, t]`` of what is to be predicted: no padding and no special tokens."""
@@ -92,7 +109,7 @@ class Bottleneck(Companion):
         super().__init__(encoder)
         hidden = self.words.embedding_dim
         self.bridge = nn.Linear(encoder.dimension, hidden)
-        self.positions = nn.Embedding(encoder.max_tokens or 512, hidden)
+        self.positions = nn.Embedding(self.longest, hidden)
         self.bias = nn.Parameter(torch.zeros(len(self.words.weight)))
         nn.init.normal_(self.positions.weight, std=0.02)
 

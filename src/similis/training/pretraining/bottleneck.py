@@ -57,9 +57,9 @@ class _Writing(Bottleneck):
 
     def loss(self, texts: list[str], seed: str) -> Tensor:
         random = Random(seed)
-        damaged = self.encoder.preprocess([thinned(text, self._delete, random) for text in texts])
+        damaged = self._features([thinned(text, self._delete, random) for text in texts])
         vectors = self.bridge(self.encoder.forward_features(damaged))
-        whole = self.encoder.preprocess(texts)
+        whole = self._features(texts)
         return self.predicted(self.states(vectors, whole["input_ids"][:, :-1]), self._labels(whole)[:, 1:])
 
     def states(self, vectors: Tensor, ids: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ class _Guessing(Bottleneck):
         self._hides, self._blinds, self._bag = hides, blinds, bag
 
     def loss(self, texts: list[str], seed: str) -> Tensor:
-        features = self.encoder.preprocess(texts)
+        features = self._features(texts)
         ids, labels = features["input_ids"], self._labels(features)
         generator = torch.Generator().manual_seed(Random(seed).getrandbits(62))
         drawn = torch.rand(ids.shape, generator=generator).to(ids.device)

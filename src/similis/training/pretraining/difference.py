@@ -84,7 +84,7 @@ class _Telling(Companion):
         self._weight, self._masked = settings.weight, settings.masked
 
     def loss(self, texts: list[str], seed: str) -> Tensor:
-        features = self.encoder.preprocess([*texts, *texts])  # dropout makes two views of each
+        features = self._features([*texts, *texts])  # dropout makes two views of each
         vectors = self.projector(self.encoder.forward_features(features))
         alike: Tensor = self.contrast(*vectors.chunk(2), Relation.pairs(len(texts)))
         ids, mask, labels = features["input_ids"], features["attention_mask"], self._labels(features)

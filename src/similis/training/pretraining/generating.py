@@ -129,7 +129,8 @@ def generator_of(companion: Companion, named: str | None, mask: int) -> Generato
         mask: the mask token.
 
     Raises:
-        UserError: no such model, one without a masked-word head, or one of other tokens than the encoder's.
+        UserError: no such model, one without a masked-word head, or one of other tokens or fewer of a text than
+            the encoder's.
     """
     encoder = companion.encoder
     if named is None:
@@ -138,13 +139,18 @@ def generator_of(companion: Companion, named: str | None, mask: int) -> Generato
         source = "a small one that learns too" if named == JOINT else f"the masked-word head of {own}"
         note(f"words are replaced by {source}")
     if named == JOINT:
-        return Joint(companion.words, encoder.max_tokens or 512, mask)
+        return Joint(companion.words, companion.longest, mask)
     folder = folder_of(named)
     made: Any = transformer(folder, "fill-mask", 0)
     if not _has_head(Path(made.auto_model.name_or_path)):
         raise UserError(f"{folder} has no masked-word head to replace words by; generator={JOINT} trains a small one")
     if made.tokenizer.get_vocab() != encoder.model.tokenizer.get_vocab():
         raise UserError(f"{folder} has other tokens than the model, so it cannot replace words for it")
+    if made.max_seq_length is not None and made.max_seq_length < companion.longest:
+        raise UserError(
+            f"{folder} reads {made.max_seq_length} tokens of a text and the model {companion.longest}, "
+            "so it cannot replace words for it"
+        )
     return Fixed(made.auto_model.to(encoder.model.device), mask)
 
 

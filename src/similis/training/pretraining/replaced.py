@@ -74,7 +74,7 @@ class _Restoring(Bottleneck):
         self._hides, self._blinds = settings.encoder, settings.decoder
 
     def loss(self, texts: list[str], seed: str) -> Tensor:
-        features = self.encoder.preprocess(texts)
+        features = self._features(texts)
         ids, mask, labels = features["input_ids"], features["attention_mask"], self._labels(features)
         drawing = torch.Generator().manual_seed(Random(seed).getrandbits(62))
         # one number a token for both copies: what the encoder does not see, the decoder does not see either

@@ -61,7 +61,8 @@ def pretrain(
         learning_rate: the highest; it rises over the warm-up and falls linearly to 0.
         warmup_steps: steps; below 1, the share of all.
         seed: of order, damage and dropout.
-        resume: continue an interrupted run of the same settings, model and texts: the end is the same, bit for bit.
+        resume: continue an interrupted run of the same settings, model and texts; on a CPU the end is the same bit for
+            bit.
         save_steps: steps between checkpoints; None: as many as take half a minute.
 
     Raises:
