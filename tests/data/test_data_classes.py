@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from similis.data import read
+from similis.data import check, read
 from similis.training.rows.columns import dataset_of
 
 ROWS = [(f"text number {number} of the set", f"class_{'abc'[number % 3]}") for number in range(60)]
@@ -39,6 +39,7 @@ def test_a_file_whose_header_does_not_say_label_gets_the_note(
     assert read(written(tmp_path / "a.csv", ("utt", "kind"), *ROWS)).supervision == "pairs"
     (note,) = told(capsys)
     assert f"{tmp_path / 'a.csv'}: column 'kind' has 3 different" in note
+    assert "column 'kind' has 3 different short texts in 60 rows" in check(tmp_path / "a.csv").as_text()
     assert read(written(tmp_path / "b.csv", ("utt", "label"), *ROWS)).supervision == "labels"
     assert not told(capsys)
 
@@ -60,9 +61,10 @@ def test_the_splits_of_a_folder_get_one_note(tmp_path: Path, capsys: pytest.Capt
         [(text, f"class {text}") for text, _ in ROWS],
     ],
 )
-def test_other_pairs_get_none(rows: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_pairs_get_none(rows: list[tuple[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert dataset_of(rows).supervision == "pairs"
     assert not told(capsys)
+    assert "as classes have" not in check(written(tmp_path / "a.csv", ("anchor", "positive"), *rows)).why
 
 
 def test_every_value_is_looked_at(capsys: pytest.CaptureFixture[str]) -> None:

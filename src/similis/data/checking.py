@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from similis.data import trec
+from similis.data.columns import classes_said, look_like_classes
 from similis.data.ids import Ids
 from similis.data.locate import Located, data_file, locate
 from similis.data.records import Record
@@ -156,6 +157,11 @@ def _check_split(
                 if problem:
                     report.problems.append(problem)
     _fill(report, tally)
+    if report.supervision == "pairs" and report.rows:
+        longest = int(report.lengths["positive"]["characters"]["max"])
+        if look_like_classes(len(tally.positives), report.rows, longest):
+            column = f"column {table.schema.columns['positive']!r}"
+            report.why += f"; {classes_said(column, len(tally.positives), report.rows)}"
     _judge(report, tally, max_bad)
     return report, tally
 

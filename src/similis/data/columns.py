@@ -237,24 +237,26 @@ def _misspelt(name: str) -> bool:
     return normal not in _KNOWN and not _is_id(name) and bool(difflib.get_close_matches(normal, _KNOWN, 1, 0.8))
 
 
-def classes_among(values: Sequence[Any]) -> int:
-    """How many classes a column of texts seems to name, 0 where it does not: few short values, each in many rows."""
-    if len(values) < _CLASS_ROWS:
-        return 0
-    found: set[str] = set()
-    for value in values:  # a column of other texts is left after few of them
-        found.add(value)
-        if len(value) > _CLASS_LENGTH or len(found) * _ROWS_A_CLASS >= len(values):
-            return 0
-    return len(found)
+def look_like_classes(different: int, rows: int, longest: int) -> bool:
+    """Whether so many different texts of at most ``longest`` characters in so many rows are likely names of classes."""
+    return rows >= _CLASS_ROWS and different * _ROWS_A_CLASS < rows and longest <= _CLASS_LENGTH
+
+
+def classes_said(column: str, different: int, rows: int) -> str:
+    """What is to be said of the second column of pairs where it looks like classes: nothing else would betray it."""
+    return (
+        f"{column} has {different:,} different short texts in {rows:,} rows, as classes have, and is read as texts "
+        'that the first column belongs with; to learn from classes call the columns text and label: {"text": [...], '
+        '"label": [...]}'
+    )
 
 
 def note_classes(where: str, column: str, values: Sequence[Any]) -> None:
-    """Say of the second column of pairs that it looks like classes, where it does: nothing else would betray it."""
-    classes = classes_among(values)
-    if classes:
-        note(
-            f"{where}: {column} has {classes:,} different short texts in {len(values):,} rows, as classes have, and is "
-            "read as texts that the first column belongs with; to learn from classes call the columns text and label: "
-            '{"text": [...], "label": [...]}'
-        )
+    """Say so of the second column of pairs, where it looks like classes."""
+    found: set[str] = set()
+    for value in values:  # a column of other texts is left after few of them
+        found.add(value)
+        if not look_like_classes(len(found), len(values), len(value)):
+            return
+    if found:
+        note(f"{where}: {classes_said(column, len(found), len(values))}")

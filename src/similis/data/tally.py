@@ -60,6 +60,7 @@ class Tally:
         self.keys: Counter[int] = Counter()
         self.texts: set[int] = set()
         self._anchors: set[int] = set()
+        self.positives: set[int] = set()
 
     def add(self, row: Row) -> None:
         """Count one validated row."""
@@ -87,6 +88,8 @@ class Tally:
         if "anchor" in digests:
             self.same_anchor += digests["anchor"] in self._anchors
             self._anchors.add(digests["anchor"])
+        if "positive" in digests:
+            self.positives.add(digests["positive"])
         for one, other in _SIDES:
             if one in digests and digests[one] == digests[other]:
                 self.same_sides += 1
