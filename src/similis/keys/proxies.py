@@ -52,6 +52,7 @@ class Proxies(KeySource):
         generator = torch.Generator().manual_seed(self.seed)
         shape = (self.classes * self.per_class, self.dimension)  # type: ignore[operator]
         self.weight = nn.Parameter(torch.randn(shape, generator=generator) / self.dimension**0.5)
+        self._own = torch.arange(shape[0] // self.per_class).repeat(self.per_class)  # the class of each proxy
 
     def forward(self, queries: Tensor, keys: Tensor, relation: Relation) -> tuple[Tensor, Relation]:
         if self.weight is None:
@@ -67,6 +68,5 @@ class Proxies(KeySource):
             )
         if len(labels) and int(labels.max()) >= (self.classes or 0):
             raise UserError(f"label {int(labels.max())} has no proxy: there are {self.classes} classes, 0-based")
-        own = torch.arange(self.classes, device=labels.device).repeat(self.per_class)  # type: ignore[arg-type]
-        related = Relation.labels(labels, own, exclude_self=False)
+        related = Relation.labels(labels, self._own.to(labels.device), exclude_self=False)
         return self.weight, replace(related, row_weight=relation.row_weight, samples=relation.samples)

@@ -24,7 +24,6 @@ from similis.text import Call, Value, parse_call, parse_settings
 
 #: Scores held at once by an execution that chooses its tile itself: 2^19 float32 are 2 MB, about one core's cache.
 TILE_SCORES = 1 << 19
-_LEAST_TILES = 4
 
 EXECUTIONS = ("auto", "plain", "tiled")
 REDUCTIONS = ("mean", "mean_nonzero", "mean_terms", "sum")
@@ -233,8 +232,8 @@ class Objective(nn.Module):
         whole = bool(self._criterion.entry.traits.get("whole"))
         if self.execution == "plain" or (self.execution == "auto" and (whole or blocks[0].rows <= fitting)):
             return None
-        # a matrix little larger than that has four tiles too, or it would be held nearly whole
-        return self.tile or max(1, min(fitting, blocks[0].rows // _LEAST_TILES))
+        # a matrix little larger than that is halved too, or it would be held nearly whole
+        return self.tile or max(1, min(fitting, -(-blocks[0].rows // 2)))
 
     def _row_loss(self, scores: Tensor, rows: Rows) -> tuple[Tensor, Tensor, Tensor | None]:
         if self.miner is not None:

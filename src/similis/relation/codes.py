@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 #: Pairs from which on narrower integers pay for their making.
-_NARROWED = 1 << 17
+_NARROWED = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -40,22 +40,18 @@ class Codes:
 
     def _same(self, start: int, stop: int) -> Tensor:
         """``[stop - start, m]`` booleans: equal integers, of codes ``[n]`` and ``[m]``."""
-        if self._narrow is None:
+        if self.rows.device.type != "cpu" or len(self.rows) * len(self.keys) < _NARROWED:
             return self.rows[start:stop].unsqueeze(1) == self.keys
         rows, keys = self._narrow
         return torch.from_numpy(rows[start:stop, None] == keys)
 
     @cached_property
-    def _narrow(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
-        """Codes ``[n]`` and ``[m]`` in memory of the processor, in the narrowest integers that hold them.
+    def _narrow(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Codes ``[n]`` and ``[m]`` in the narrowest integers that hold them.
 
-        NumPy compares all pairs of those two to five times faster than torch.
+        On a processor NumPy compares all pairs of those two to five times faster than torch.
         """
-        if self.rows.device.type != "cpu" or not len(self.rows) or not len(self.keys):
-            return None
         rows, keys = self.rows.numpy(), self.keys.numpy()
-        if len(rows) * len(keys) < _NARROWED:
-            return rows, keys
         narrow = np.result_type(*(np.min_scalar_type(f(codes)) for codes in (rows, keys) for f in (np.min, np.max)))
         return rows.astype(narrow), keys.astype(narrow)
 

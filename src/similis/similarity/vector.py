@@ -25,7 +25,7 @@ class _Unit(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor) -> Tensor:
-        inverse = vectors.norm(dim=-1, keepdim=True).clamp_min_(1e-12).reciprocal_()
+        inverse = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True).clamp_min_(1e-12).reciprocal_()
         made: Tensor = vectors * inverse
         ctx.save_for_backward(made, inverse)
         return made

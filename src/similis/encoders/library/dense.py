@@ -10,7 +10,8 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
 from similis.encoders.base import Options, Vectors, checked_similarity
-from similis.encoders.library.encoder import LibraryEncoder, Rows
+from similis.encoders.library.batching import Rows
+from similis.encoders.library.encoder import LibraryEncoder
 from similis.encoders.library.truncation import Truncation
 
 

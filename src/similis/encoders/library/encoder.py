@@ -8,7 +8,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from similis.encoders.base import Found, Options, TextEncoder, Vectors, similarity_settings
 from similis.encoders.folder import OWN, SETTINGS, all_modules, building_model, read_settings
+from similis.encoders.library.batching import Rows, batches, most_tokens
 from similis.encoders.library.truncation import Truncation
 from similis.encoders.modules import own_classes
 from similis.errors import UserError
@@ -25,8 +26,6 @@ from similis.progress import track
 
 #: Texts whose lengths are compared at once, in batches; bounds what is held beside the results.
 _WINDOW = 64
-
-Rows: TypeAlias = NDArray[np.int64]
 
 
 def open_model(folder: Path, kind: type[Any]) -> Any:
@@ -205,7 +204,7 @@ class LibraryEncoder(TextEncoder[Found]):
             part = texts[start : start + window]
             lengths = np.array(self.lengths([options.prompt + text for text in part], options.task))
             cut[0] = cut[0] + left_out(lengths, cut[0].limit)
-            for rows in batches(lengths, options.batch_size):
+            for rows in batches(lengths, options.batch_size, cut[0].limit, most_tokens(self.model.device)):
                 features = self.preprocess([part[row] for row in rows], options.prompt, options.task)
                 yield start + rows, self._batch(features, options)
 
@@ -259,13 +258,6 @@ def left_out(lengths: NDArray[np.int64], limit: int | None) -> Truncation:
         return Truncation(total=len(lengths))
     long = lengths[lengths > limit]
     return Truncation(len(long), int((long - limit).sum()), limit, len(lengths), int(long.sum()))
-
-
-def batches(lengths: NDArray[np.int64], size: int) -> Iterator[Rows]:
-    """Row numbers in batches of texts of like length, the longest first so that memory peaks at once."""
-    order = np.argsort(-lengths, kind="stable")
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
 
 
 @contextlib.contextmanager

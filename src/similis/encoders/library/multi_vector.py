@@ -12,7 +12,8 @@ from torch import Tensor
 
 from similis.encoders.base import OWN_SETTING, Options, Vectors, unit_rows
 from similis.encoders.folder import read_settings
-from similis.encoders.library.encoder import LibraryEncoder, Rows, open_model
+from similis.encoders.library.batching import Rows
+from similis.encoders.library.encoder import LibraryEncoder, open_model
 from similis.encoders.library.truncation import Truncation
 from similis.errors import UserError
 from similis.similarity import build

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from similis.encoders.base import OWN_SETTING, Options
 from similis.encoders.folder import read_settings
-from similis.encoders.library.encoder import LibraryEncoder, Rows, open_model
+from similis.encoders.library.batching import Rows
+from similis.encoders.library.encoder import LibraryEncoder, open_model
 from similis.errors import UserError, did_you_mean
 
 SIMILARITIES = ("dot", "cosine")

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from similis.encoders.base import Vectors, checked_texts
 from similis.encoders.folder import building_model, read_modules
-from similis.encoders.library.encoder import Rows, batches, digest_of, left_out, open_model, torch_threads
+from similis.encoders.library.batching import Rows, batches, most_tokens
+from similis.encoders.library.encoder import digest_of, left_out, open_model, torch_threads
 from similis.encoders.library.truncation import Truncation
 from similis.errors import UserError, did_you_mean
 from similis.progress import track
@@ -197,7 +198,7 @@ class CrossEncoderScorer:
         for start in track(range(0, len(rows), window), label="score", unit="window", show=show):
             lengths = self.lengths(rows[start : start + window], prompt)
             self._truncation = self._truncation + left_out(lengths, self.max_tokens)
-            for chosen in batches(lengths, size):
+            for chosen in batches(lengths, size, self.max_tokens, most_tokens(self.model.device)):
                 yield start + chosen
 
     def lengths(self, pairs: Pairs, prompt: str = "") -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from similis.encoders.base import DOCUMENT_PROMPTS
+from similis.encoders.library.batching import most_tokens
 from similis.encoders.library.encoder import LibraryEncoder
 from similis.similarity.padding import joined
 from similis.training.recipe import Recipe
@@ -144,7 +145,7 @@ def like_lengths(features: Mapping[str, Any]) -> Iterator[tuple[Tensor, dict[str
         return
     lengths = mask.sum(1).cpu()
     order = torch.argsort(lengths, descending=True, stable=True)
-    bounds = _cuts(lengths[order].tolist())
+    bounds = _cuts(lengths[order].tolist(), most_tokens(mask.device))
     for start, stop in pairwise(bounds):
         rows = order[start:stop]
         longest = int(lengths[rows[0]])
@@ -155,17 +156,21 @@ def _cut(value: Any, shape: torch.Size, rows: Tensor, longest: int) -> Any:
     return value[rows.to(value.device), :longest] if isinstance(value, Tensor) and value.shape[:2] == shape else value
 
 
-def _cuts(lengths: Sequence[int]) -> list[int]:
+def _cuts(lengths: Sequence[int], most: int | None) -> list[int]:
     """Bounds of the parts of texts of falling ``lengths`` that cost least, padding and passes together.
 
-    The best last part of the first ``i`` texts is found for every ``i`` among starts at multiples of four.
+    The best last part of the first ``i`` texts is found for every ``i`` among starts at multiples of four. No part has
+    more than ``most`` tokens, if it can be cut there.
     """
     count = len(lengths)
     starts = list(range(0, count, 4))
     best, come_from = {0: 0}, {}
     for stop in [*starts[1:], count]:
+        sizes = ((lengths[start] * (stop - start), start) for start in starts if start < stop)
         costs = (
-            (best[start] + lengths[start] * (stop - start) + _PASS_TOKENS, start) for start in starts if start < stop
+            (best[start] + size + _PASS_TOKENS, start)
+            for size, start in sizes
+            if most is None or size <= most or stop - start <= 4
         )
         best[stop], come_from[stop] = min(costs)
     bounds = [count]
