@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "similis"
-BASE = {"errors", "files", "progress", "threads", "text", "registry"}
+BASE = {"errors", "files", "progress", "threads", "text", "registry", "compiled"}
 NOUNS = {"relation", "similarity", "criteria", "encoders"}
 OBJECTIVE = {"keys", "mining", "regularizers", "objective"}
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from similis.compiled import compiled
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+
+@compiled
 def concordance(
     x: npt.NDArray[Any], y: npt.NDArray[Any], weights: npt.NDArray[Any]
 ) -> npt.NDArray[Any]:  # pragma: no cover - compiled

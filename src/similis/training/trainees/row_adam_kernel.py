@@ -1,16 +1,16 @@
-"""The compiled step of :class:`RowAdam` on a processor; imports numba, so it is imported where it is called."""
+"""The compiled step of :class:`RowAdam` on a processor; imported where it is called, as numba loads slowly."""
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from similis.compiled import compiled
 
 Floats = NDArray[np.float32]
 
 
-# Python's own check of every division would keep the loop from being vectorised.
-@numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled
 def update_rows(
     value: Floats,
     mean: Floats,
