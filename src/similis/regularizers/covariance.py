@@ -24,7 +24,7 @@ def covariance_of(embeddings: Tensor) -> Tensor:
 
 
 class _Covariance(torch.autograd.Function):
-    """The covariance without keeping a centred copy: it is made again for the gradient."""
+    """The covariance without keeping a centred copy: the gradient needs none."""
 
     @staticmethod
     def forward(ctx: Any, embeddings: Tensor) -> Tensor:
@@ -36,9 +36,9 @@ class _Covariance(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor]:
         (embeddings,) = ctx.saved_tensors
-        centred = embeddings - embeddings.mean(0)
-        # the columns of a product with centred rows sum to 0: nothing is left to pass on to the mean
-        return (centred @ ((outer[0] + outer[0].T) / max(1, len(embeddings) - 1)),)
+        slope = (outer[0] + outer[0].T) / max(1, len(embeddings) - 1)
+        # centred rows times the slope; their columns sum to 0, so that nothing is left to pass on to the mean
+        return (torch.addmm(embeddings.mean(0) @ slope, embeddings, slope, beta=-1),)
 
 
 @register("regularizer", "variance", source=_VICREG, family="covariance")
