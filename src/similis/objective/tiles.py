@@ -58,11 +58,14 @@ class Totals:
         if reduction == "sum":
             return torch.ones_like(self.weight)
         chosen = self.nonzero if reduction == "mean_nonzero" else self.weight
-        return torch.where(chosen > 0, chosen, torch.ones_like(chosen))
+        return chosen.masked_fill(chosen <= 0, 1.0)
 
 
 def totals(losses: Tensor, valid: Tensor, terms: Tensor | None, weight: Tensor | None) -> Totals:
-    """Add up the losses ``[n]`` of one tile or of all rows."""
+    """Add up the losses ``[n]`` of one tile or of all rows; a row that is not valid has a loss of 0."""
+    if weight is None and terms is None:
+        count, above = valid.sum(), (losses.detach() > 0).sum()
+        return Totals(losses.sum(), count.to(losses.dtype), above.to(losses.dtype), int(count), len(losses))
     contributes = valid.to(losses.dtype) if weight is None else weight.to(losses) * valid
     contributes = contributes if terms is None else contributes * terms
     return Totals(
