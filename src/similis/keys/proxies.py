@@ -52,7 +52,6 @@ class Proxies(KeySource):
         generator = torch.Generator().manual_seed(self.seed)
         shape = (self.classes * self.per_class, self.dimension)  # type: ignore[operator]
         self.weight = nn.Parameter(torch.randn(shape, generator=generator) / self.dimension**0.5)
-        self._own = torch.arange(shape[0] // self.per_class).repeat(self.per_class)  # the class of each proxy
 
     def forward(self, queries: Tensor, keys: Tensor, relation: Relation) -> tuple[Tensor, Relation]:
         if self.weight is None:
@@ -68,5 +67,8 @@ class Proxies(KeySource):
             )
         if len(labels) and int(labels.max()) >= (self.classes or 0):
             raise UserError(f"label {int(labels.max())} has no proxy: there are {self.classes} classes, 0-based")
-        related = Relation.labels(labels, self._own.to(labels.device), exclude_self=False)
+        own = torch.arange(len(self.weight) // self.per_class, device=labels.device)
+        if self.per_class > 1:
+            own = own.repeat(self.per_class)
+        related = Relation.labels(labels, own, exclude_self=False)
         return self.weight, replace(related, row_weight=relation.row_weight, samples=relation.samples)
