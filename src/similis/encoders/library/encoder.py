@@ -139,10 +139,14 @@ class LibraryEncoder(TextEncoder[Found]):
 
     def _first(self, task: str | None) -> Any:
         """The step that reads the text."""
+        return self._steps(task)[0]
+
+    def _steps(self, task: str | None) -> list[Any]:
+        """The steps that a text goes through."""
         if not self.asymmetric:
-            return self._routes[None][0]
+            return self._routes[None]
         default = self.model[0].default_route or next(iter(self._routes))
-        return self._routes.get(task, self._routes[default])[0]
+        return self._routes.get(task, self._routes[default])
 
     @property
     def fingerprint(self) -> str:

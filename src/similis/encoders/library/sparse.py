@@ -16,6 +16,7 @@ from similis.encoders.base import OWN_SETTING, Options
 from similis.encoders.folder import read_settings
 from similis.encoders.library.batching import Rows
 from similis.encoders.library.encoder import LibraryEncoder, open_model
+from similis.encoders.library.splade import pooled, pools_apart
 from similis.errors import UserError, did_you_mean
 
 SIMILARITIES = ("dot", "cosine")
@@ -47,6 +48,7 @@ class SparseLibraryEncoder(LibraryEncoder[csr_matrix]):
             told = ", ".join(f"{route} {size:,}" for route, size in sizes.items())
             raise UserError(f"the model's sides have vocabularies of different sizes ({told}); they must share one")
         self._dimension = next(iter(sizes.values()))
+        self._apart: dict[int, bool] = {}
 
     @classmethod
     def open(cls, folder: Path) -> SparseLibraryEncoder:
@@ -77,6 +79,22 @@ class SparseLibraryEncoder(LibraryEncoder[csr_matrix]):
     def forward_features(self, features: dict[str, Any]) -> Tensor:
         """Weights ``[n, vocabulary]`` as a dense tensor with its graph."""
         return cast(Tensor, self.run(features)["sentence_embedding"])
+
+    def run(self, features: dict[str, Any]) -> dict[str, Any]:
+        """All steps over preprocessed texts; a max over tokens is taken without the matrix of their words."""
+        steps = self._steps(features.get("task"))
+        if "cu_seq_lens_q" in features or not self._pools_apart(steps):
+            return super().run(features)
+        made = pooled(steps, {name: value for name, value in features.items() if name != "task"})
+        for step in steps[2:]:
+            made = step(made)
+        return made
+
+    def _pools_apart(self, steps: list[Any]) -> bool:
+        first = id(steps[0])
+        if first not in self._apart:
+            self._apart[first] = pools_apart(steps)
+        return self._apart[first]
 
     def words(self, vectors: csr_matrix, most: int = 10) -> list[list[tuple[str, float]]]:
         """The heaviest words of each vector with their weights, heaviest first: what the model reads in a text."""
