@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -15,6 +15,7 @@ from similis.errors import UserError
 from similis.objective import Objective
 from similis.training.recipe import Recipe
 from similis.training.rows.examples import Integers
+from similis.training.trainees.processor import quickened
 from similis.training.trainees.transformer import adamw, drop_no_attention, like_lengths
 
 #: Criteria that make the raw score a log-odds: its sigmoid is then a probability, and stated as the model's score.
@@ -47,6 +48,7 @@ class CrossTrainee:
         scorer.activation = "sigmoid" if str(objective).startswith(_LOG_ODDS) else "identity"
         self._prompt = scorer.prompts.get(scorer.default_prompt_name or "", "")
         self.lengths: Integers | None = np.fromiter(map(len, texts), np.int64, len(texts))
+        self._end: Callable[[], None] = lambda: None
 
     @property
     def module(self) -> nn.Module:
@@ -85,9 +87,11 @@ class CrossTrainee:
         )
 
     def optimizers(self, recipe: Recipe) -> list[Optimizer]:
+        self._end = quickened(self.module)
         return adamw(self.module, recipe)
 
     def encoder(self) -> Any:
         """The scorer with the module's present weights."""
+        self._end()
         self.module.eval()
         return self._scorer

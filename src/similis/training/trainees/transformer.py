@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +18,7 @@ from similis.similarity.padding import joined
 from similis.training.recipe import Recipe
 from similis.training.rows.examples import Integers
 from similis.training.trainees.peft import adapt
+from similis.training.trainees.processor import quickened
 
 _NO_DECAY = ("bias", "LayerNorm.weight", "layer_norm.weight", "norm.weight")
 
@@ -59,6 +60,7 @@ class TransformerTrainee:
         document = next((prompts[name] for name in DOCUMENT_PROMPTS if prompts.get(name)), "")
         fallback = prompts.get(default, "") if default else ""
         self._prompts = {True: prompts.get("query") or fallback, False: document or fallback}
+        self._end: Callable[[], None] = lambda: None
 
     @property
     def module(self) -> nn.Module:
@@ -89,9 +91,11 @@ class TransformerTrainee:
         return vectors[position[torch.from_numpy(place)].to(vectors.device)]
 
     def optimizers(self, recipe: Recipe) -> list[Optimizer]:
+        self._end = quickened(self.module)  # not before: only now is it where it will be trained
         return adamw(self.module, recipe)
 
     def encoder(self) -> LibraryEncoder[Any]:
+        self._end()
         self.module.eval()
         return self._encoder
 
