@@ -48,8 +48,8 @@ def load(
         precision: ``bfloat16`` encodes about twice as fast on processors made for it, with vectors a little off;
             ``auto`` takes it where it helps. See :func:`similis.encoders.fast.fast`.
         module: an instance of your own, for a model of arrays that was saved from one.
-        backend: ``torch``, or ``openvino`` in ``float32`` or ``int8`` (an optional part); ``options`` are then
-            ``texts``, ``threads`` and ``force``, see :func:`similis.encoders.library.openvino.openvino`.
+        backend: ``torch``, or ``openvino`` or ``onnx`` in ``float32`` or ``int8`` (optional parts); ``options`` are
+            then ``texts``, ``threads`` and ``force``, see :func:`similis.encoders.library.exported.exported`.
 
     Raises:
         UserError: it is not there, incomplete, or of another family; the sentence says which.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,12 @@ from similis.progress import note
 if TYPE_CHECKING:
     from torch import nn
 
-BACKENDS = ("torch", "openvino")
+#: What runs a transformer: torch, and others by the module whose ``BACKEND`` each is.
+BACKENDS = {
+    "torch": "",
+    "openvino": "similis.encoders.library.openvino",
+    "onnx": "similis.encoders.library.onnx",
+}
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _NOT_NEEDED = ["onnx/*", "openvino/*", "*.bin", "*.h5", "*.ot", "*.msgpack", "*.onnx", "*.tflite", "*.pt"]
 
@@ -42,10 +48,11 @@ def load(
         path_or_name: a folder, a name on the hub, or either with parts of its own as ``dense(windows=mean):NAME``
             (see :func:`similis.encoders.library.creating_dense.dense`).
         module: of a model of arrays that is a module of your own: an instance, whose weights become the saved ones.
-        backend: ``torch``, or ``openvino`` for a dense transformer (an optional part).
-        precision: of ``openvino``: ``float32``, or ``int8`` that is calibrated and judged on ``texts``; see
-            :func:`similis.encoders.library.openvino.openvino`, also for ``threads`` and ``force``. A folder that such
-            an encoder was saved to has what is needed. In bfloat16 torch encodes by :func:`similis.encoders.fast.fast`.
+        backend: ``torch``, or for a dense transformer ``openvino`` or ``onnx`` (optional parts).
+        precision: of those two: ``float32``, or ``int8`` that is made with and judged on ``texts``; see
+            :func:`similis.encoders.library.exported.exported`, also for ``threads`` and ``force``. A folder that such
+            an encoder was saved to has what is needed, and a file that came with a model (``onnx/model.onnx``) is run
+            in float32. In bfloat16 torch encodes by :func:`similis.encoders.fast.fast`.
 
     Returns:
         The encoder of the folder's family (its ``family``), an :class:`~similis.encoders.base.Encoder`; of a
@@ -58,12 +65,13 @@ def load(
     """
     if backend not in BACKENDS:
         raise UserError(f"backend must be {' or '.join(BACKENDS)}, not {backend!r}{did_you_mean(backend, BACKENDS)}")
-    if backend == "openvino":
-        from similis.encoders.library.openvino import opened
+    if BACKENDS[backend]:
+        from similis.encoders.library.exported import opened
 
-        return opened(load(path_or_name, module=module), Path(path_or_name), precision, texts, threads, force)
+        runtime = import_module(BACKENDS[backend]).BACKEND
+        return opened(load(path_or_name, module=module), runtime, Path(path_or_name), precision, texts, threads, force)
     if precision != "float32" or texts is not None or threads is not None or force:
-        raise UserError("precision, texts, threads and force are backend='openvino''s; name that too")
+        raise UserError("precision, texts, threads and force are for backend='openvino' or 'onnx'; name one")
     if str(path_or_name).startswith("dense("):
         from similis.encoders.creating import create
 
