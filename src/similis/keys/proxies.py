@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 
 from similis.errors import UserError
 from similis.keys.base import KeySource
 from similis.registry import Source, register
-from similis.relation import Relation
+from similis.relation import Codes, Numbered, Relation
 
 
 @register(
@@ -65,10 +63,21 @@ class Proxies(KeySource):
                 f"class proxies need labels, and this batch is supervised by {relation.supervision}; "
                 "use Relation.labels, or an objective without proxies"
             )
-        if len(labels) and int(labels.max()) >= (self.classes or 0):
-            raise UserError(f"label {int(labels.max())} has no proxy: there are {self.classes} classes, 0-based")
-        own = torch.arange(len(self.weight) // self.per_class, device=labels.device)
+        classes = self.weight.shape[0] // self.per_class
+        lowest, highest = (int(bound) for bound in labels.aminmax()) if len(labels) else (0, 0)
+        if highest >= classes:
+            raise UserError(f"label {highest} has no proxy: there are {classes} classes, 0-based")
+        own = torch.arange(classes, device=labels.device)
         if self.per_class > 1:
             own = own.repeat(self.per_class)
-        related = Relation.labels(labels, own, exclude_self=False)
-        return self.weight, replace(related, row_weight=relation.row_weight, samples=relation.samples)
+        # a label below 0 belongs to no class
+        rule = Codes(labels, own) if lowest < 0 else Numbered(labels, own, classes)
+        related = Relation(
+            rule,
+            "labels",
+            row_weight=relation.row_weight,
+            samples=relation.samples,
+            query_labels=labels,
+            key_labels=own,
+        )
+        return self.weight, related

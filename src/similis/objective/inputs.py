@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from similis.errors import UserError
+from similis.registry import Entry, entries
+
+
+def check_supervision(criterion: Entry, supervision: str) -> None:
+    """Refuse a supervision that the criterion has no meaning for.
+
+    Raises:
+        UserError: names those it accepts, and the criteria that accept this one.
+    """
+    if not criterion.accepts or supervision in criterion.accepts:
+        return
+    fitting = [e.name for e in entries("criterion") if not e.accepts or supervision in e.accepts]
+    raise UserError(
+        f"criterion {criterion.name!r} has no meaning for {supervision}: it accepts "
+        f"{', '.join(criterion.accepts)}; for {supervision} use one of {', '.join(fitting)}"
+    )
 
 
 def check_finite(embeddings: Tensor, name: str) -> None:
@@ -15,7 +33,7 @@ def check_finite(embeddings: Tensor, name: str) -> None:
         UserError: names the first row that has one.
     """
     # A finite sum has finite terms, and needs no array of booleans; one that overflows is looked into.
-    if bool(torch.isfinite(embeddings.detach().sum())):
+    if math.isfinite(float(embeddings.detach().sum())):
         return
     finite = torch.isfinite(embeddings).flatten(1).all(-1)
     if not bool(finite.all()):

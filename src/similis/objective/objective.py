@@ -12,12 +12,12 @@ from similis.errors import UserError, did_you_mean
 from similis.keys import KeySource
 from similis.objective.aliases import translate
 from similis.objective.blocks import Block, Shared, blocks_of
-from similis.objective.inputs import check_finite, prefix, wide
+from similis.objective.inputs import check_finite, check_supervision, prefix, wide
 from similis.objective.options import as_list, one_of, quoted, shown
 from similis.objective.positives import of_positives
 from similis.objective.tiles import Totals, plain, tiled, totals
 from similis.objective.weights import Weight
-from similis.registry import bind, entries, is_registered
+from similis.registry import bind, is_registered
 from similis.relation import Relation, Rows
 from similis.similarity import Similarity, build
 from similis.text import Call, Value, parse_call, parse_settings
@@ -111,8 +111,7 @@ class Objective(nn.Module):
         for direction in self.directions:
             for part in direction.split("+"):
                 one_of("direction", part.strip(), DIRECTIONS)
-        #: Rows of the last call, and how many of them had what the criterion needs.
-        self.last_rows, self.last_valid = 0, 0
+        self._seen: list[tuple[int, int]] = []
 
     # ---- text ---------------------------------------------------------------------------------------------
 
@@ -133,6 +132,16 @@ class Objective(nn.Module):
     def similarity_stated(self) -> bool:
         """Whether the similarity was given, or is the criterion's own, and not the default."""
         return "similarity" in self._settings or "similarity" in self._criterion.entry.traits
+
+    @property
+    def last_rows(self) -> int:
+        """Rows of the last call."""
+        return sum(rows for rows, _ in self._seen)
+
+    @property
+    def last_valid(self) -> int:
+        """Rows of the last call that had what the criterion needs."""
+        return sum(valid for _, valid in self._seen)
 
     # ---- the loss -----------------------------------------------------------------------------------------
 
@@ -168,10 +177,13 @@ class Objective(nn.Module):
         """
         keys = queries if keys is None else keys
         relation = Relation.pairs(len(queries), len(keys), device=queries.device) if relation is None else relation
-        self._check(queries, keys, relation)
+        check_supervision(self._criterion.entry, relation.supervision)
+        check_finite(queries, "query")
+        if keys is not queries:
+            check_finite(keys, "key")
         shared, queries = keys is queries, wide(queries)
         keys = queries if shared else wide(keys)
-        self.last_rows = self.last_valid = 0
+        self._seen.clear()
         if self.training and self._criterion.entry.traits.get("sampled"):
             # Sampled criteria hash torch's random state into their noise, and without dropout nothing else moves it.
             torch.rand(())
@@ -199,27 +211,25 @@ class Objective(nn.Module):
             scores = self.similarity.paired(queries, keys).unsqueeze(0)
         else:
             scores = self.similarity.lists(queries, keys)
-        return self._reduced(totals(*self._row_loss(scores, relation.rows()), relation.row_weight))
+        return self._reduced(self._totals(scores, relation.rows(), relation.row_weight))
 
     def _pass(self, direction: str, queries: Tensor, keys: Tensor, relation: Relation, shared: Shared) -> Tensor:
         if self.execution == "auto" and self.miner is None and self._criterion.entry.traits.get("reads") == "positives":
             few = of_positives(self.similarity, direction, queries, keys, relation, TILE_SCORES)
             if few is not None:
-                scores, rows, weight = few
-                return self._reduced(totals(*self._row_loss(scores, rows), weight))
+                return self._reduced(self._totals(*few))
         blocks = blocks_of(self.similarity, direction, queries, keys, relation, shared)
         weight = blocks[0].weight
         tile = self._tile(blocks)
         if tile is None:
-            return self._reduced(plain(blocks, self._row_loss, weight))
+            return self._reduced(plain(blocks, self._totals, weight))
         value, sums = tiled(
             blocks,
-            self._row_loss,
+            self._totals,
             weight,
             parameters=self._parameters_of_scores(),
             tile=tile,
             whole=bool(self._criterion.entry.traits.get("whole")),
-            reduction=self.reduction,
         )
         self._count(sums)
         return value
@@ -235,14 +245,12 @@ class Objective(nn.Module):
         # a matrix little larger than that is halved too, or it would be held nearly whole
         return self.tile or max(1, min(fitting, -(-blocks[0].rows // 2)))
 
-    def _row_loss(self, scores: Tensor, rows: Rows) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _totals(self, scores: Tensor, rows: Rows, weight: Tensor | None) -> Totals:
         if self.miner is not None:
             rows = self.miner(scores.detach(), rows)
         losses = self.criterion(scores, rows)
-        valid = torch.ones_like(losses, dtype=torch.bool)
-        for needed in (needs := self._criterion.entry.traits.get("needs", ())):
-            valid = valid & rows.has(needed)
-        return losses.masked_fill(~valid, 0.0) if needs else losses, valid, self._terms(scores.detach(), rows)
+        valid = rows.with_all(self._criterion.entry.traits.get("needs", ()))
+        return totals(losses, valid, self._terms(scores.detach(), rows), weight, self.reduction)
 
     def _terms(self, scores: Tensor, rows: Rows) -> Tensor | None:
         """How many terms each row's loss is the mean of, where the reduction asks."""
@@ -261,23 +269,10 @@ class Objective(nn.Module):
 
     def _reduced(self, sums: Totals) -> Tensor:
         self._count(sums)
-        return sums.numerator / sums.denominator(self.reduction)
+        return sums.numerator / sums.denominator
 
     def _count(self, sums: Totals) -> None:
-        self.last_rows += sums.rows
-        self.last_valid += sums.valid
-
-    def _check(self, queries: Tensor, keys: Tensor, relation: Relation) -> None:
-        accepted = self._criterion.entry.accepts
-        if accepted and relation.supervision not in accepted:
-            fitting = [e.name for e in entries("criterion") if not e.accepts or relation.supervision in e.accepts]
-            raise UserError(
-                f"criterion {self._criterion.entry.name!r} has no meaning for {relation.supervision}: it accepts "
-                f"{', '.join(accepted)}; for {relation.supervision} use one of {', '.join(fitting)}"
-            )
-        check_finite(queries, "query")
-        if keys is not queries:
-            check_finite(keys, "key")
+        self._seen.append((sums.rows, sums.valid))
 
 
 class _Penalty(nn.Module):

@@ -19,11 +19,6 @@ from torch import Tensor
 from similis.objective.blocks import Block, Tile
 from similis.relation import Rows, join
 
-#: ``(scores [t, m], rows) -> (losses [t], valid [t], terms [t])``: losses zero where not valid; the number of terms
-#: each loss is the mean of, where the reduction weighs rows by it, otherwise None.
-RowLoss = Callable[[Tensor, Rows], tuple[Tensor, Tensor, Tensor | None]]
-
-
 #: Tiles after which the C allocator is asked to give freed blocks back.
 RELEASE_TILES = 64
 
@@ -46,42 +41,59 @@ def release_memory() -> None:
 
 @dataclass(frozen=True)
 class Totals:
-    """What a pass over the rows adds up to; the loss is ``numerator / denominator`` for every mean."""
+    """What a pass over the rows adds up to; the loss is ``numerator / denominator``.
+
+    Attributes:
+        numerator: the sum of the losses.
+        weight: what a mean is taken over weighs; 0 for a sum.
+        valid: rows that had what the criterion needs.
+        rows: all of them.
+    """
 
     numerator: Tensor
-    weight: Tensor
-    nonzero: Tensor
+    weight: float
     valid: int
     rows: int
 
-    def denominator(self, reduction: str) -> Tensor:
-        if reduction == "sum":
-            return torch.ones_like(self.weight)
-        chosen = self.nonzero if reduction == "mean_nonzero" else self.weight
-        return chosen.masked_fill(chosen <= 0, 1.0)
+    @property
+    def denominator(self) -> float:
+        return self.weight if self.weight > 0 else 1.0
 
 
-def totals(losses: Tensor, valid: Tensor, terms: Tensor | None, weight: Tensor | None) -> Totals:
-    """Add up the losses ``[n]`` of one tile or of all rows; a row that is not valid has a loss of 0."""
-    if weight is None and terms is None:
-        count, above = valid.sum(), (losses.detach() > 0).sum()
-        return Totals(losses.sum(), count.to(losses.dtype), above.to(losses.dtype), int(count), len(losses))
-    contributes = valid.to(losses.dtype) if weight is None else weight.to(losses) * valid
-    contributes = contributes if terms is None else contributes * terms
-    return Totals(
-        (losses * contributes).sum(),
-        contributes.detach().sum(),
-        (contributes * (losses.detach() > 0)).sum(),
-        int(valid.sum()),
-        len(losses),
-    )
+#: ``(scores [t, m], rows, weight [t])`` → what the rows' losses add up to.
+Loss = Callable[[Tensor, Rows, Tensor | None], Totals]
+
+
+def totals(losses: Tensor, valid: Tensor | None, terms: Tensor | None, weight: Tensor | None, reduction: str) -> Totals:
+    """Add up the losses of one tile or of all rows.
+
+    Args:
+        losses: ``[n]``.
+        valid: ``[n]`` whether a row counts; None: all do.
+        terms: ``[n]`` number of terms each loss is the mean of, where the reduction weighs rows by it.
+        weight: ``[n]`` of the rows.
+        reduction: of the objective.
+    """
+    rows = len(losses)
+    count = rows if valid is None else int(valid.sum())
+    share = weight if terms is None else terms if weight is None else weight * terms
+    share = None if share is None else share.to(losses)
+    if valid is not None and count < rows:
+        losses = losses.masked_fill(~valid, 0.0)
+        share = None if share is None else share * valid
+    numerator = (losses if share is None else losses * share).sum()
+    if reduction == "sum":
+        return Totals(numerator, 0.0, count, rows)
+    if reduction == "mean_nonzero":
+        above = losses.detach() > 0
+        share = above if share is None else share * above
+    return Totals(numerator, float(count if share is None else share.detach().sum()), count, rows)
 
 
 def _sum(parts: list[Totals]) -> Totals:
     return Totals(
         torch.stack([p.numerator.detach() for p in parts]).sum(),
-        torch.stack([p.weight for p in parts]).sum(),
-        torch.stack([p.nonzero for p in parts]).sum(),
+        sum(p.weight for p in parts),
         sum(p.valid for p in parts),
         sum(p.rows for p in parts),
     )
@@ -93,27 +105,26 @@ def rows_of(blocks: list[Block], start: int = 0, stop: int | None = None) -> Row
     return join([block.relation.rows(start, stop) for block in blocks])
 
 
-def plain(blocks: list[Block], loss: RowLoss, weight: Tensor | None) -> Totals:
+def plain(blocks: list[Block], loss: Loss, weight: Tensor | None) -> Totals:
     """All rows at once, by automatic differentiation."""
     scores = torch.cat([block.scores() for block in blocks], -1) if len(blocks) > 1 else blocks[0].scores()
-    return totals(*loss(scores, rows_of(blocks)), weight)
+    return loss(scores, rows_of(blocks), weight)
 
 
 def tiled(
     blocks: list[Block],
-    loss: RowLoss,
+    loss: Loss,
     weight: Tensor | None,
     *,
     parameters: list[Tensor],
     tile: int,
     whole: bool,
-    reduction: str,
 ) -> tuple[Tensor, Totals]:
     """The reduced loss with its gradient, tile by tile; ``parameters`` are those of similarity and criterion."""
     tensors = [t for block in blocks for t in block.tensors]
     seen: list[Totals] = []
     wants = torch.is_grad_enabled() and any(t.requires_grad for t in (*tensors, *parameters))
-    run = _Run([b.detached() for b in blocks], loss, weight, parameters, tile, whole, reduction, wants, seen)
+    run = _Run([b.detached() for b in blocks], loss, weight, parameters, tile, whole, wants, seen)
     value: Tensor = _Tiled.apply(run, *tensors, *parameters)  # type: ignore[no-untyped-call]
     return value, seen[0]
 
@@ -121,12 +132,11 @@ def tiled(
 @dataclass
 class _Run:
     blocks: list[Block]
-    loss: RowLoss
+    loss: Loss
     weight: Tensor | None
     parameters: list[Tensor]
     tile: int
     whole: bool
-    reduction: str
     wants: bool
     seen: list[Totals]
 
@@ -136,7 +146,7 @@ class _Run:
         parts = self._whole() if self.whole else [self._rows(a, b) for a, b in self._spans()]
         everything = _sum(parts)
         self.seen.append(everything)
-        scale = 1.0 / everything.denominator(self.reduction)
+        scale = 1.0 / everything.denominator
         gradients = [g.mul_(scale) for block in self.blocks for g in block.gradients]
         return everything.numerator * scale, gradients + [g.mul_(scale) for g in self.own]
 
@@ -151,7 +161,7 @@ class _Run:
             tiles = [block.tile(start, stop) for block in self.blocks]
             scores = torch.cat([t.scores for t in tiles], -1) if len(tiles) > 1 else tiles[0].scores
             weight = None if self.weight is None else self.weight[start:stop]
-            part = totals(*self.loss(scores, rows_of(self.blocks, start, stop)), weight)
+            part = self.loss(scores, rows_of(self.blocks, start, stop), weight)
         if self.wants and part.numerator.requires_grad:
             self._carry(tiles, part.numerator)
         # A graph, even a spent one, holds the leaves it ends at: without this every tile's scores would stay.
@@ -164,7 +174,7 @@ class _Run:
             )
         with torch.set_grad_enabled(self.wants):
             scores.requires_grad_(self.wants)
-            part = totals(*self.loss(scores, rows_of(self.blocks)), self.weight)
+            part = self.loss(scores, rows_of(self.blocks), self.weight)
         if self.wants and part.numerator.requires_grad:
             gradient, *own = _gradients(part.numerator, [scores, *self.parameters])
             self._add(own)

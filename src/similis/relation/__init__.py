@@ -5,8 +5,8 @@ leaves a pair out — and :meth:`Relation.rows` makes the dense rows a criterion
 batch of 32,768 never holds an ``[n, n]`` grade matrix.
 """
 
-from similis.relation.codes import Codes, Diagonal
+from similis.relation.codes import Codes, Diagonal, Numbered
 from similis.relation.relation import SUPERVISIONS, Layout, Relation
 from similis.relation.rows import Rows, join
 
-__all__ = ["SUPERVISIONS", "Codes", "Diagonal", "Layout", "Relation", "Rows", "join"]
+__all__ = ["SUPERVISIONS", "Codes", "Diagonal", "Layout", "Numbered", "Relation", "Rows", "join"]

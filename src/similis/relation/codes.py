@@ -38,6 +38,10 @@ class Codes:
             same = same & (rows[:, level].unsqueeze(1) == keys[:, level])
         return same
 
+    def places(self, start: int, stop: int) -> Tensor | None:
+        """``[stop - start, P]`` keys equal to each row, where every row has as many and the rule knows them."""
+        return None
+
     def _same(self, start: int, stop: int) -> Tensor:
         """``[stop - start, m]`` booleans: equal integers, of codes ``[n]`` and ``[m]``."""
         if self.rows.device.type != "cpu" or len(self.rows) * len(self.keys) < _NARROWED:
@@ -87,6 +91,30 @@ class Diagonal(Codes):
 
     def to(self, device: torch.device) -> Codes:
         return Diagonal(self.rows.to(device), self.keys.to(device))
+
+
+@dataclass(frozen=True)
+class Numbered(Codes):
+    """The rule of keys that are numbered 0, 1, …, C - 1, once or several times over; rows have codes 0..C-1."""
+
+    classes: int
+
+    def equal(self, start: int, stop: int) -> Tensor:
+        return marked(self.places(start, stop), len(self.keys))
+
+    def places(self, start: int, stop: int) -> Tensor:
+        first, times = self.rows[start:stop].unsqueeze(1), len(self.keys) // self.classes
+        if times == 1:
+            return first
+        return first + torch.arange(times, device=first.device) * self.classes
+
+    def to(self, device: torch.device) -> Codes:
+        return Numbered(self.rows.to(device), self.keys.to(device), self.classes)
+
+
+def marked(places: Tensor, m: int) -> Tensor:
+    """``[n, P]`` places → ``[n, m]`` booleans, True there."""
+    return torch.zeros(len(places), m, dtype=torch.bool, device=places.device).scatter_(1, places, True)
 
 
 def self_codes(n: int, m: int, device: torch.device) -> tuple[Codes]:

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from similis.relation.codes import Codes, among_side, any_of, self_codes, transposed, weights_of_keys
+from similis.relation.codes import Codes, among_side, any_of, marked, self_codes, transposed, weights_of_keys
 from similis.relation.rows import Rows
 
 Layout = Literal["matrix", "lists", "list"]
@@ -181,9 +181,10 @@ class Relation:
     def rows(self, start: int = 0, stop: int | None = None) -> Rows:
         """Dense rows ``start:stop``, each field ``[stop - start, m]``."""
         stop = self.shape[0] if stop is None else min(stop, self.shape[0])
-        grade = same = None
+        grade = same = places = None
         if isinstance(self.graded_by, Codes) and self.graded_by.rows.dim() == 1:
-            same = self.graded_by.equal(start, stop)
+            places = self.graded_by.places(start, stop)
+            same = self.graded_by.equal(start, stop) if places is None else marked(places, self.shape[1])
         elif isinstance(self.graded_by, Codes):
             grade = self.graded_by.grade(start, stop)
         else:
@@ -198,7 +199,7 @@ class Relation:
         guide = None
         if self.guide is not None:
             guide = self.guide[0][start:stop] @ self.guide[1].T
-        return Rows(
+        made = Rows(
             given_grade=grade,
             same=same,
             left_out=left_out,
@@ -207,6 +208,8 @@ class Relation:
             samples=None if self.samples is None else self.samples[start:stop],
             supervision=self.supervision,
         )
+        made.own = places if left_out is None else None
+        return made
 
     def transpose(self) -> Relation:
         """The same pairs read from the keys: key j becomes row j."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -20,6 +20,8 @@ class Rows:
         weight: weight of each pair, or None for 1.
         guide: a guide model's similarity of each pair, or None.
         samples: ``[...]`` index of each row's sample in the data set, or None.
+        own: ``[..., P]`` the keys of each row's positives, where every row has as many, no pair is left out, and who
+            made the rows knows them; a changed copy does not.
     """
 
     given_grade: Tensor | None = None
@@ -29,6 +31,7 @@ class Rows:
     guide: Tensor | None = None
     samples: Tensor | None = None
     supervision: str = "graded"
+    own: Tensor | None = field(default=None, init=False)
 
     @cached_property
     def grade(self) -> Tensor:
@@ -74,6 +77,15 @@ class Rows:
             return mask.any(-1)
         # the greatest byte is found many times faster than ``any``, and without a copy of the mask as integers
         return mask.view(torch.uint8).amax(-1).bool()
+
+    def with_all(self, kinds: tuple[str, ...]) -> Tensor | None:
+        """``[...]`` booleans: whether a row has pairs of every kind; None where all rows have."""
+        if self.own is not None and 0 < self.own.shape[-1] < self.positive.shape[-1]:
+            return None  # every row has positives, and negatives beside them
+        valid = None
+        for kind in kinds:
+            valid = self.has(kind) if valid is None else valid & self.has(kind)
+        return valid
 
     def without(self, left_out: Tensor) -> Rows:
         """The same rows with the pairs of ``left_out`` left out too: how a miner narrows a batch."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-from similis.criteria.proxy.classes import by_class, nearest
+from similis.criteria.proxy.own import by_class, nearest, own_softmax
 from similis.criteria.softmax.infonce import BOTH, LABELLED
 from similis.criteria.softmax.terms import Positives, negative_mass, own_terms
 from similis.errors import UserError
@@ -20,9 +22,28 @@ def plus_angle(cosine: Tensor, margin: float) -> Tensor:
 
     The square root stops short of zero, so the gradient stays finite where a cosine reaches ±1.
     """
-    sine = (1 - cosine.square()).clamp_min(1e-6 if cosine.dtype == torch.float32 else 1e-12).sqrt()
-    turned = cosine * math.cos(margin) - sine * math.sin(margin)
-    return torch.where(cosine >= -math.cos(margin), turned, cosine - margin * math.sin(margin))
+    made: Tensor = _PlusAngle.apply(cosine, margin)  # type: ignore[no-untyped-call]
+    return made
+
+
+class _PlusAngle(torch.autograd.Function):
+    """The slope is kept from the forward pass: cos m + sin m cot θ, or 1 where the line falls."""
+
+    @staticmethod
+    def forward(ctx: Any, cosine: Tensor, margin: float) -> Tensor:
+        along, across = math.cos(margin), math.sin(margin)
+        square = 1 - cosine.square()
+        least = 1e-6 if cosine.dtype == torch.float32 else 1e-12
+        sine = square.clamp_min(least).sqrt_()
+        turns = cosine >= -along
+        slope = (cosine / sine).masked_fill_(square < least, 0.0).mul_(across).add_(along)
+        ctx.save_for_backward(torch.where(turns, slope, 1.0))
+        return torch.where(turns, sine.mul_(-across).add_(cosine, alpha=along), cosine - margin * across)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None]:
+        return outer[0] * ctx.saved_tensors[0], None
 
 
 def times_angle(cosine: Tensor, times: int) -> Tensor:
@@ -58,7 +79,7 @@ def cosface(scores: Tensor, relation: Rows, *, margin: float = 0.35, scale: floa
     Returns:
         ``[...]``.
     """
-    return own_terms(scores * scale, relation, changed=lambda own: own - scale * margin)
+    return own_softmax(scores, relation, scale, lambda own: own - margin)
 
 
 @register(
@@ -88,7 +109,7 @@ def arcface(scores: Tensor, relation: Rows, *, margin: float = 28.6, scale: floa
         ``[...]``.
     """
     turn = math.radians(margin)
-    return own_terms(scores * scale, relation, changed=lambda own: scale * plus_angle(own / scale, turn))
+    return own_softmax(scores, relation, scale, lambda own: plus_angle(own, turn))
 
 
 @register(
@@ -159,7 +180,7 @@ def sphereface(scores: Tensor, relation: Rows, *, margin: int = 4, scale: float 
     """
     if margin != int(margin) or margin < 1:
         raise UserError(f"the margin multiplies the angle: a whole number of at least 1, not {margin!r}")
-    return own_terms(scores * scale, relation, changed=lambda own: scale * times_angle(own / scale, int(margin)))
+    return own_softmax(scores, relation, scale, lambda own: times_angle(own, int(margin)))
 
 
 @register(
@@ -270,8 +291,8 @@ def combined_margin(
     turn = math.radians(plus)
 
     def raised(own: Tensor) -> Tensor:
-        cosine = (own / scale).clamp(-1 + 1e-6, 1 - 1e-6)
+        cosine = own.clamp(-1 + 1e-6, 1 - 1e-6)
         angle = times * cosine.acos() + turn
-        return scale * (angle.cos() - minus)
+        return angle.cos() - minus
 
-    return own_terms(scores * scale, relation, changed=raised)
+    return own_softmax(scores, relation, scale, raised)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from similis.criteria import ops
+from similis.criteria.proxy.own import by_class, mean_square, own_softmax, soft_nearest
 from similis.criteria.softmax.infonce import BOTH, LABELLED
 from similis.criteria.softmax.terms import not_negative, own_terms, softplus
 from similis.errors import UserError
@@ -17,66 +15,6 @@ from similis.relation import Rows
 
 #: Similarities whose quartiles are taken exactly; their rank in a sample of as many is off by 0.1% of it.
 MANY = 1 << 17
-
-
-def by_class(scores: Tensor, relation: Rows) -> tuple[Tensor, Rows]:
-    """Scores of several proxies a class, apart: ``[..., m]`` → ``[..., K, C]``, and rows over the C classes.
-
-    The proxies of a class are those the relation calls positive together; proxy j belongs to class j mod C.
-
-    Raises:
-        UserError: the keys are not K for each of C classes.
-    """
-    each = int(relation.positive.sum(-1).max()) if relation.positive.numel() else 1
-    each = max(1, each)
-    if scores.shape[-1] % each:
-        raise UserError(f"{scores.shape[-1]} proxies cannot be {each} for each class; use keys=proxies(per_class=...)")
-    classes = scores.shape[-1] // each
-    left_out = None if relation.left_out is None else relation.left_out[..., :classes]
-    rows = Rows(same=relation.positive[..., :classes], left_out=left_out, samples=relation.samples)
-    return scores.unflatten(-1, (each, classes)), rows
-
-
-class _Nearest(torch.autograd.Function):
-    """A maximum over few slices; equal ones share the gradient, as in torch's own, at half its passes."""
-
-    @staticmethod
-    def forward(ctx: Any, centres: Tensor) -> Tensor:
-        top = centres.amax(-2)
-        ctx.save_for_backward(centres, top)
-        return top
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor]:
-        centres, top = ctx.saved_tensors
-        reached = (centres == top.unsqueeze(-2)).view(torch.uint8).to(top.dtype)
-        return (reached.mul_((outer[0] / reached.sum(-2)).unsqueeze(-2)),)
-
-
-class _SoftNearest(torch.autograd.Function):
-    """Mean of few slices, weighted by their softmax: the gradient p (1 + (s - S) / γ) in one array of their size."""
-
-    @staticmethod
-    def forward(ctx: Any, centres: Tensor, gamma: float) -> Tensor:
-        shares = (centres / gamma).softmax(-2)
-        mean = (shares * centres).sum(-2)
-        ctx.save_for_backward(centres, shares, mean)
-        ctx.gamma = gamma
-        return mean
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None]:
-        centres, shares, mean = ctx.saved_tensors
-        gradient = (centres - mean.unsqueeze(-2)).div_(ctx.gamma).add_(1)
-        return gradient.mul_(shares).mul_(outer[0].unsqueeze(-2)), None
-
-
-def nearest(centres: Tensor) -> Tensor:
-    """``[..., K, C]`` → ``[..., C]``: the score of each class's nearest centre."""
-    made: Tensor = _Nearest.apply(centres)  # type: ignore[no-untyped-call]
-    return made
 
 
 @register(
@@ -103,7 +41,7 @@ def normalized_softmax(scores: Tensor, relation: Rows, *, temperature: float = 0
     Returns:
         ``[...]``.
     """
-    return own_terms(scores / temperature, relation)
+    return own_softmax(scores, relation, 1 / temperature)
 
 
 @register(
@@ -138,7 +76,7 @@ def proxy_nca(scores: Tensor, relation: Rows, *, scale: float = 9.0, exclude_own
         from similis.criteria.softmax.negatives import decoupled_contrastive
 
         return decoupled_contrastive(scores, relation, temperature=1 / (2 * scale))
-    return own_terms(2 * scale * scores, relation)
+    return own_softmax(scores, relation, 2 * scale)
 
 
 @register(
@@ -209,8 +147,7 @@ def soft_triple(
         UserError: the proxies cannot be K for each class.
     """
     centres, rows = by_class(scores, relation)
-    soft: Tensor = _SoftNearest.apply(centres, gamma)  # type: ignore[no-untyped-call]
-    return own_terms(soft * scale, rows, changed=lambda own: own - scale * margin)
+    return own_softmax(soft_nearest(centres, gamma), rows, scale, lambda own: own - margin)
 
 
 @register(
@@ -235,8 +172,9 @@ def p2sgrad(scores: Tensor, relation: Rows) -> Tensor:
         ``[...]``.
     """
     own = relation.positive.view(torch.uint8).to(scores.dtype)
-    values = torch.nn.functional.mse_loss(scores, own, reduction="none")
-    return values.mean(-1) if relation.left_out is None else ops.mean(values, relation.known)
+    if relation.left_out is not None:
+        return ops.mean((scores - own).square(), relation.known)
+    return mean_square(scores, own)
 
 
 @register(
