@@ -250,7 +250,7 @@ class Objective(nn.Module):
             rows = self.miner(scores.detach(), rows)
         losses = self.criterion(scores, rows)
         valid = rows.with_all(self._criterion.entry.traits.get("needs", ()))
-        return totals(losses, valid, self._terms(scores.detach(), rows), weight, self.reduction)
+        return totals(losses, valid, self._terms(scores, rows), weight, self.reduction)
 
     def _terms(self, scores: Tensor, rows: Rows) -> Tensor | None:
         """How many terms each row's loss is the mean of, where the reduction asks."""
@@ -260,6 +260,7 @@ class Objective(nn.Module):
         if counted in ("positives", "keys"):
             return (rows.positive if counted == "positives" else rows.known).sum(-1)
         own = getattr(self.criterion, "terms", None) if counted == "own" else None
+        scores = scores.detach()
         number: Tensor = own(scores, rows) if own else counted(scores, rows, **self._criterion.arguments)
         return number
 

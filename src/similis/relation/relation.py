@@ -180,11 +180,12 @@ class Relation:
 
     def rows(self, start: int = 0, stop: int | None = None) -> Rows:
         """Dense rows ``start:stop``, each field ``[stop - start, m]``."""
-        stop = self.shape[0] if stop is None else min(stop, self.shape[0])
+        n, m = self.shape
+        stop = n if stop is None else min(stop, n)
         grade = same = places = None
         if isinstance(self.graded_by, Codes) and self.graded_by.rows.dim() == 1:
             places = self.graded_by.places(start, stop)
-            same = self.graded_by.equal(start, stop) if places is None else marked(places, self.shape[1])
+            same = self.graded_by.equal(start, stop) if places is None else marked(places, m)
         elif isinstance(self.graded_by, Codes):
             grade = self.graded_by.grade(start, stop)
         else:

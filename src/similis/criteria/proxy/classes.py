@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from similis.criteria import ops
-from similis.criteria.proxy.own import by_class, mean_square, own_softmax, soft_nearest
+from similis.criteria.proxy.own import by_class, own_softmax, soft_nearest, square_to_own
 from similis.criteria.softmax.infonce import BOTH, LABELLED
 from similis.criteria.softmax.terms import not_negative, own_terms, softplus
 from similis.errors import UserError
@@ -171,10 +171,7 @@ def p2sgrad(scores: Tensor, relation: Rows) -> Tensor:
     Returns:
         ``[...]``.
     """
-    own = relation.positive.view(torch.uint8).to(scores.dtype)
-    if relation.left_out is not None:
-        return ops.mean((scores - own).square(), relation.known)
-    return mean_square(scores, own)
+    return square_to_own(scores, relation)
 
 
 @register(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from similis.criteria import ops
 from similis.criteria.softmax.terms import own_terms
 from similis.errors import UserError
 from similis.relation import Rows
@@ -134,21 +135,23 @@ def own_softmax(scores: Tensor, relation: Rows, scale: float, changed: Change | 
     return made
 
 
-class _MeanSquare(torch.autograd.Function):
-    """The differences are kept, and the backward pass goes over them once."""
+class _SquareToOwn(torch.autograd.Function):
+    """The scores alone are read, and kept: (s - 1)² is s² + 1 - 2s."""
 
     @staticmethod
-    def forward(ctx: Any, scores: Tensor, targets: Tensor) -> Tensor:
-        differences = scores - targets
-        ctx.save_for_backward(differences)
-        squares: Tensor = torch.linalg.vecdot(differences, differences)
-        return squares.div_(max(1, scores.shape[-1]))
+    def forward(ctx: Any, scores: Tensor, own: Tensor) -> Tensor:
+        ctx.save_for_backward(scores, own)
+        squares = torch.linalg.vector_norm(scores, dim=-1).square_()
+        at_own = scores.gather(-1, own).sum(-1)
+        made: Tensor = squares.sub_(at_own, alpha=2).add_(own.shape[-1])
+        return made.div_(scores.shape[-1])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None]:
-        (differences,) = ctx.saved_tensors
-        return differences * (outer[0] * (2 / differences.shape[-1])).unsqueeze(-1), None
+        scores, own = ctx.saved_tensors
+        weight = (outer[0] * (2 / scores.shape[-1])).unsqueeze(-1)
+        return (scores * weight).scatter_add_(-1, own, (-weight).expand_as(own)), None
 
 
 def nearest(centres: Tensor) -> Tensor:
@@ -163,7 +166,10 @@ def soft_nearest(centres: Tensor, gamma: float) -> Tensor:
     return made
 
 
-def mean_square(scores: Tensor, targets: Tensor) -> Tensor:
-    """``[..., m]`` → ``[...]``: mean of the squared differences from targets that want no gradient."""
-    made: Tensor = _MeanSquare.apply(scores, targets)  # type: ignore[no-untyped-call]
+def square_to_own(scores: Tensor, relation: Rows) -> Tensor:
+    """``[..., m]`` → ``[...]``: mean over the known of (s - 1)² at positives and s² elsewhere."""
+    if relation.own is None:
+        target = relation.positive.view(torch.uint8).to(scores.dtype)
+        return ops.mean((scores - target).square(), relation.known)
+    made: Tensor = _SquareToOwn.apply(scores, relation.own)  # type: ignore[no-untyped-call]
     return made
