@@ -190,11 +190,9 @@ class Objective(nn.Module):
         prefixes = self.matryoshka or (queries.shape[-1],)
         # A source is asked once a step, before prefixes are cut: a memory must not remember a batch once a prefix.
         scored, related = (keys, relation) if self.keys is None else self.keys(queries, keys, relation)
-        losses = [self._cut(d, queries, scored, related) for d in prefixes]
-        loss = _mean(losses)
-        for penalty in self.regularizers:
-            loss = loss + penalty(queries, keys, relation, getattr(self.keys, "weight", None))
-        return loss
+        # Penalties come first, so that the backward pass comes to them last, when the scores' graph is freed.
+        penalties = [p(queries, keys, relation, getattr(self.keys, "weight", None)) for p in self.regularizers]
+        return sum(penalties, _mean([self._cut(d, queries, scored, related) for d in prefixes]))
 
     def _cut(self, dimension: int, queries: Tensor, keys: Tensor, relation: Relation) -> Tensor:
         cut = prefix(queries, dimension)

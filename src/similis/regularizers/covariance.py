@@ -41,14 +41,31 @@ class _Covariance(torch.autograd.Function):
         return (torch.addmm(embeddings.mean(0) @ slope, embeddings, slope, beta=-1),)
 
 
+class _Variance(torch.autograd.Function):
+    """The unbiased variance of each dimension, 0 for one item, whose gradient is the only array of its size."""
+
+    @staticmethod
+    def forward(ctx: Any, embeddings: Tensor) -> Tensor:
+        made, mean = torch.var_mean(embeddings, 0, correction=min(1, len(embeddings) - 1))
+        ctx.save_for_backward(embeddings, mean)
+        return made
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor]:
+        embeddings, mean = ctx.saved_tensors
+        slope = outer[0] * (2 / max(1, len(embeddings) - 1))
+        return ((embeddings - mean).mul_(slope),)
+
+
 @register("regularizer", "variance", source=_VICREG, family="covariance")
 def variance(embeddings: Tensor, *, target: float = 1.0, epsilon: float = 1e-4) -> Tensor:
     """Mean over dimensions of [target - sqrt(var + ε)]_+: no dimension may collapse (VICReg).
 
     Checked against public copies of the authors' code, which takes the mean of the two sides.
     """
-    spread = (embeddings.var(0, correction=min(1, len(embeddings) - 1)) + epsilon).sqrt()
-    return (target - spread).clamp_min(0).mean()
+    variances: Tensor = _Variance.apply(embeddings)  # type: ignore[no-untyped-call]
+    return (target - (variances + epsilon).sqrt()).clamp_min(0).mean()
 
 
 @register("regularizer", "covariance", source=_VICREG, family="covariance")
