@@ -253,7 +253,7 @@ def backends(folder: Path, data: Retrieval, quick: bool) -> Iterator[Line]:
         except MissingExtraError as error:
             yield Line(f"{name} {precision}, {len(texts)} documents", "s", None, note=str(error))
     vectors = {name: each.encode(texts) for name, each in made.items()}
-    runs = {name: lambda each=each: each.encode(texts) for name, each in made.items()}  # type: ignore[misc]
+    runs = {name: lambda each=each: each.encode(texts) for name, each in made.items()}
     seconds, note = interleaved(runs, rounds=1 if quick else 3)
     peer = "torch float32"
     for name in made:

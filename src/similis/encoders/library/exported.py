@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
+import io
 import logging
 import shutil
 import tempfile
@@ -282,11 +283,11 @@ def _refuse(made: ExportedEncoder, least_neighbours: float) -> None:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Exporting tells at length of traces and types."""
+    """Exporting tells at length of traces, types and progress, some of it where results are printed."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
