@@ -136,22 +136,20 @@ def own_softmax(scores: Tensor, relation: Rows, scale: float, changed: Change | 
 
 
 class _SquareToOwn(torch.autograd.Function):
-    """The scores alone are read, and kept: (s - 1)² is s² + 1 - 2s."""
+    """The differences from 1 and 0 are kept, and the backward pass goes over them once."""
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, own: Tensor) -> Tensor:
-        ctx.save_for_backward(scores, own)
-        squares = torch.linalg.vector_norm(scores, dim=-1).square_()
-        at_own = scores.gather(-1, own).sum(-1)
-        made: Tensor = squares.sub_(at_own, alpha=2).add_(own.shape[-1])
-        return made.div_(scores.shape[-1])
+        apart = scores.scatter_add(-1, own, scores.new_full((), -1.0).expand_as(own))
+        ctx.save_for_backward(apart)
+        made: Tensor = torch.linalg.vector_norm(apart, dim=-1)
+        return made.square_().div_(scores.shape[-1])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None]:
-        scores, own = ctx.saved_tensors
-        weight = (outer[0] * (2 / scores.shape[-1])).unsqueeze(-1)
-        return (scores * weight).scatter_add_(-1, own, (-weight).expand_as(own)), None
+        (apart,) = ctx.saved_tensors
+        return apart * (outer[0] * (2 / apart.shape[-1])).unsqueeze(-1), None
 
 
 def nearest(centres: Tensor) -> Tensor:
