@@ -62,7 +62,7 @@ class EarlyLearning(nn.Module):
         averages: Tensor | None = getattr(self, "averages", None)
         if averages is None or relation.samples is None or averages.shape[-1] != share.shape[-1]:
             return share
-        blended: Tensor = self.memory * averages[relation.samples].to(share) + (1 - self.memory) * share
+        blended = averages[relation.samples].to(share).lerp_(share, 1 - self.memory)
         if self.training and torch.is_grad_enabled():
             averages[relation.samples] = blended.to(averages)
         return blended
