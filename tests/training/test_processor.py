@@ -14,7 +14,7 @@ from training_rows import pairs
 
 from similis.training import train
 from similis.training.trainees import processor
-from similis.training.trainees.processor import Dropout, Embedding, quickened
+from similis.training.trainees.processor import Dropout, Embedding, Linear, quickened
 
 
 def dropout(p: float) -> nn.Module:
@@ -22,6 +22,42 @@ def dropout(p: float) -> nn.Module:
     quickened(model)
     assert type(model[0]) is Dropout
     return model.train()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(5, 7, 12), (3, 12), (12,), (0, 12)])
+def test_products_and_their_gradients_are_torchs(bias: bool, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(12, 9, bias=bias))
+    rows = torch.randn(shape, requires_grad=True)
+    outer = torch.randn(*shape[:-1], 9)
+    wanted = [rows, *model.parameters()]
+    expected = model(rows)
+    gradients = torch.autograd.grad(expected, wanted, outer)
+    quickened(model)
+    assert type(model[0]) is Linear
+    found = model(rows)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    for own, theirs in zip(torch.autograd.grad(found, wanted, outer), gradients, strict=True):
+        torch.testing.assert_close(own, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_gradients_of_products_can_be_derived_again_and_other_types_are_torchs() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 4))
+    rows = torch.randn(3, 6, requires_grad=True)
+
+    def slope_of_slope() -> Tensor:
+        (slope,) = torch.autograd.grad(model(rows).square().sum(), rows, create_graph=True)
+        (found,) = torch.autograd.grad(slope.square().sum(), list(model.parameters())[:1])
+        return found
+
+    expected = slope_of_slope()
+    quickened(model)
+    torch.testing.assert_close(slope_of_slope(), expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model(rows).dtype == torch.bfloat16
+    assert model.double()(rows.double()).dtype == torch.double
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.97])

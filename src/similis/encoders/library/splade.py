@@ -26,7 +26,7 @@ def pools_apart(steps: list[Any]) -> bool:
         return False
     first = steps[0]
     decoder = first.auto_model.get_output_embeddings()
-    if type(decoder) is not nn.Linear:
+    if not isinstance(decoder, nn.Linear):
         return False
     modes = {module: module.training for module in first.modules()}
     first.eval()
