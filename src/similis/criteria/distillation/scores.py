@@ -58,7 +58,7 @@ def margin_mse(scores: Tensor, relation: Rows, *, against: str = "first") -> Ten
     else:
         base = relation.grade.masked_fill(~known, -float("inf")).argmax(-1, keepdim=True)
     apart = residual.gather(-1, base) - residual
-    return ops.total(apart.square(), known) / (known.sum(-1) - 1).clamp_min(1)
+    return ops.total(apart.square(), known) / (ops.count(known) - 1).clamp_min(1)
 
 
 @register(
@@ -221,7 +221,7 @@ def dynamic_distill(
     student = ops.keep(chosen(scores, top) / temperature, real).log_softmax(-1)
     teacher = ops.keep(chosen(relation.grade.to(scores.dtype), top) / teacher_temperature, real).log_softmax(-1)
     entropy = -ops.total(student.exp() * student, real).detach()
-    unsure = entropy / real.sum(-1).clamp_min(2).to(scores.dtype).log()
+    unsure = entropy / ops.count(real).clamp_min(2).to(scores.dtype).log()
     alone = -student[..., 0].masked_fill(~real[..., 0], 0.0)
     return (1 - unsure) * alone + unsure * _kl(teacher, student, real)
 

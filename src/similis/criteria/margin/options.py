@@ -27,7 +27,7 @@ def averaged(values: Tensor, mask: Tensor, average: str) -> Tensor:
     if average == "sum":
         return total
     counted = mask & (values > 0) if average == "nonzero" else mask
-    return total / counted.sum(-1).clamp_min(1)
+    return total / ops.count(counted).clamp_min(1)
 
 
 def positives_of(scores: Tensor, relation: Rows) -> tuple[Tensor, Tensor]:

@@ -104,8 +104,8 @@ def groco(scores: Tensor, relation: Rows, *, negatives: int = 10, steepness: flo
     values, real = positives_of(scores, relation)
     positives = values.masked_fill(~real, -ops.low(scores)).sort(-1).values
     strongest = ops.keep(scores, relation.negative).topk(min(negatives, scores.shape[-1])).values.flip(-1)
-    before = relation.negative.sum(-1, keepdim=True).clamp_max(strongest.shape[-1])
-    length = before + real.sum(-1, keepdim=True)
+    before = ops.count(relation.negative, keepdim=True).clamp_max(strongest.shape[-1])
+    length = before + ops.count(real, keepdim=True)
     joined = torch.cat([strongest, positives], -1)
     place = torch.arange(joined.shape[-1], device=joined.device)
     # Missing negatives pad the front: turn each line so that its items start at place 0.
@@ -194,7 +194,7 @@ class DynamicSoftMargin(nn.Module):
             if self.training:
                 self._update(position, cell, kept)
             weight = self.histogram.cumsum(0)[cell].masked_fill(~kept, 0.0)
-        return for_every_row((weight * terms).sum() / kept.sum().clamp_min(1), scores)
+        return for_every_row((weight * terms).sum() / ops.count(kept).sum().clamp_min(1), scores)
 
     def _update(self, position: Tensor, cell: Tensor, kept: Tensor) -> None:
         """Move the histogram towards this batch's, each term shared between its two nearest nodes."""

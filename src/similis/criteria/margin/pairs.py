@@ -65,7 +65,7 @@ def contrastive(
     if power == 2:
         pull, push = pull.square() / 2, push.square() / 2
     if average == "pairs":
-        count = real.sum(-1) + relation.negative.sum(-1)
+        count = ops.count(real) + ops.count(relation.negative)
         return (ops.total(pull, real) + ops.total(push, relation.negative)) / count.clamp_min(1)
     return averaged(pull, real, average) + averaged(push, relation.negative, average)
 
@@ -113,8 +113,8 @@ def tcm(
     values, real = positives_of(scores, relation)
     wrong_positives = real & (values <= positive_margin)
     wrong_negatives = relation.negative & (scores >= negative_margin)
-    pull = ops.masked(positive_margin - values, wrong_positives).sum() / wrong_positives.sum().clamp_min(1)
-    push = _Excess.apply(scores, wrong_negatives, negative_margin) / wrong_negatives.sum().clamp_min(1)  # type: ignore[no-untyped-call]
+    pull = ops.masked(positive_margin - values, wrong_positives).sum() / ops.count(wrong_positives).sum().clamp_min(1)
+    push = _Excess.apply(scores, wrong_negatives, negative_margin) / ops.count(wrong_negatives).sum().clamp_min(1)  # type: ignore[no-untyped-call]
     return for_every_row(positive_weight * pull + negative_weight * push, scores)
 
 
@@ -194,7 +194,7 @@ def intra_pair_variance(
         ``[n]``, the same value in every row.
     """
     values, real = positives_of(scores, relation)
-    positives, negatives = real.sum().clamp_min(1), relation.negative.sum().clamp_min(1)
+    positives, negatives = ops.count(real).sum().clamp_min(1), ops.count(relation.negative).sum().clamp_min(1)
     mean_positive = ops.masked(values, real).sum() / positives
     mean_negative = ops.masked(scores, relation.negative).sum() / negatives
     pull = ops.masked((1 - positive_slack) * mean_positive - values, real).relu().square().sum()
@@ -248,7 +248,7 @@ class Margin(nn.Module):
         """Scores ``[..., m]`` → losses ``[...]``."""
         pull, push, real = self._hinges(scores, relation)
         if self.average == "triplets":
-            negatives, positives = relation.negative.sum(-1), real.sum(-1)
+            negatives, positives = ops.count(relation.negative), ops.count(real)
             total = negatives * ops.total(pull, real) + positives * ops.total(push, relation.negative)
             loss = total / self.terms(scores, relation).clamp_min(1)
         else:
@@ -261,7 +261,7 @@ class Margin(nn.Module):
             return torch.ones_like(scores[..., 0])
         pull, push, real = self._hinges(scores, relation)
         pulled, pushed = (real & (pull > 0)).sum(-1), (relation.negative & (push > 0)).sum(-1)
-        return relation.negative.sum(-1) * pulled + real.sum(-1) * pushed
+        return ops.count(relation.negative) * pulled + ops.count(real) * pushed
 
     def _hinges(self, scores: Tensor, relation: Rows) -> tuple[Tensor, Tensor, Tensor]:
         values, real = positives_of(scores, relation)

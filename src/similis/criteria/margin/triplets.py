@@ -113,7 +113,7 @@ def _by_sorting(
         count, below = upper - lower, below - running.gather(-1, lower)
     total = ops.total(raised * count - below, relation.negative)
     if average != "nonzero" and negatives == "all":
-        return total, relation.positive.sum(-1) * relation.negative.sum(-1)
+        return total, ops.count(relation.positive) * ops.count(relation.negative)
     return total, count.masked_fill(~relation.negative, 0).sum(-1)
 
 
@@ -162,6 +162,7 @@ def _each_positive(
     family="margin",
     needs=("positive", "negative"),
     similarity="dot",
+    each_positive=True,
 )
 def bpr(scores: Tensor, relation: Rows) -> Tensor:
     """Mean of -log sigmoid(s_p - s_n) over the (positive, negative) pairs of a row.

@@ -39,7 +39,7 @@ def _each(relation: Rows) -> int:
     """The most proxies that a row has of its class, at least 1."""
     if relation.own is not None:
         return relation.own.shape[-1]
-    return max(1, int(relation.positive.sum(-1).max())) if relation.positive.numel() else 1
+    return max(1, int(ops.count(relation.positive).max())) if relation.positive.numel() else 1
 
 
 class _Nearest(torch.autograd.Function):

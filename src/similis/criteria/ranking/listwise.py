@@ -119,7 +119,7 @@ def ladder(scores: Tensor, relation: Rows) -> Ladder:
     ends = begins.roll(-1, -1)
     last = places.masked_fill(~ends, line.shape[-1]).flip(-1).cummin(-1).values.flip(-1)
     tails = running_logsumexp(own).gather(-1, last)
-    higher = known.sum(-1, keepdim=True) - 1 - last
+    higher = ops.count(known, keepdim=True) - 1 - last
     return Ladder(own, tails, known & (line > line[..., :1]), known, higher, last - first + 1)
 
 
@@ -177,7 +177,7 @@ def p_list_mle(scores: Tensor, relation: Rows, *, temperature: float = 1.0) -> T
         ``[...]``.
     """
     found = ladder(scores / temperature, relation)
-    count = found.known.sum(-1, keepdim=True).to(scores.dtype)
+    count = ops.count(found.known, keepdim=True).to(scores.dtype)
     # weights over 2^n, so that nothing overflows: 2^-r - 2^-n, whose sum over places h+1..h+t is closed
     before = torch.exp2(-found.higher.to(scores.dtype))
     after = torch.exp2(-(found.higher + found.equal).to(scores.dtype))

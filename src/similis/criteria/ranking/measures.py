@@ -156,7 +156,7 @@ def recall_at_k(
         ``[...]``.
     """
     ranks, _, real = _positive_ranks(scores, relation, rank_temperature)
-    count = real.sum(-1)
+    count = ops.count(real)
     recall = scores.new_zeros(scores.shape[:-1])
     for cutoff in k:
         inside = ops.total(torch.sigmoid((cutoff - ranks) / temperature), real)
@@ -193,7 +193,7 @@ def fast_ap(scores: Tensor, relation: Rows, *, bins: int = 10, lowest: float = -
     positives = _soft_histogram(chosen(position, index), real, bins)
     every = _soft_histogram(position, relation.known, bins).cumsum(-1)
     precision = positives.cumsum(-1) / torch.where(every > 0, every, torch.ones_like(every))
-    return 1 - (positives * precision).sum(-1) / real.sum(-1).clamp_min(1)
+    return 1 - (positives * precision).sum(-1) / ops.count(real).clamp_min(1)
 
 
 def _soft_histogram(position: Tensor, kept: Tensor, bins: int) -> Tensor:

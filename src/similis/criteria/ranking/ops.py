@@ -178,9 +178,9 @@ def grade_places(relation: Rows) -> tuple[Tensor, Tensor]:
     With t equal keys after h higher ones, the key's rank by grade is h + (t + 1)/2, ties averaged.
     """
     if relation.given_grade is None:
-        positives = relation.positive.sum(-1, keepdim=True)
+        positives = ops.count(relation.positive, keepdim=True)
         higher = torch.where(relation.positive, 0, positives)
-        return higher, torch.where(relation.positive, positives, relation.negative.sum(-1, keepdim=True))
+        return higher, torch.where(relation.positive, positives, ops.count(relation.negative, keepdim=True))
     falling = (-relation.grade).masked_fill(~relation.known, float("inf"))
     line = falling.gather(-1, ops.order(falling))
     higher = torch.searchsorted(line, falling.contiguous())
@@ -189,6 +189,6 @@ def grade_places(relation: Rows) -> tuple[Tensor, Tensor]:
 
 def mean_square_gap(values: Tensor, kept: Tensor) -> Tensor:
     """Mean of (v_i - v_j)² over the pairs i < j of the kept, in O(m): twice the sample variance."""
-    count = kept.sum(-1)
+    count = ops.count(kept)
     centred = values - (ops.total(values, kept) / count.clamp_min(1)).unsqueeze(-1)
     return 2 * ops.total(centred.square(), kept) / (count - 1).clamp_min(1)

@@ -86,5 +86,5 @@ def robust_preferences(scores: Tensor, relation: Rows, *, temperature: float = 0
     counts = pairs.flatten(-2).sum(-1)
     rows = ops.logsumexp(agreement.flatten(-2), pairs.flatten(-2)) - counts.clamp_min(1).to(scores.dtype).log()
     valid = counts > 0
-    whole = ops.logsumexp(rows, valid) - math.log(max(1, int(valid.sum())))
+    whole = ops.logsumexp(rows, valid) - math.log(max(1, int(ops.count(valid).sum())))
     return for_every_row(-trust * torch.where(valid.any(), whole, 0.0), scores)

@@ -82,7 +82,7 @@ def neural_ndcg(
         ``[...]``.
     """
     known = relation.known
-    count = known.sum(-1, keepdim=True)
+    count = ops.count(known, keepdim=True)
     places = torch.arange(1, min(k or scores.shape[-1], scores.shape[-1]) + 1, device=scores.device)
     slopes = (count + 1 - 2 * places).to(scores.dtype)
     weights = discounts(places, None, scores.dtype).expand_as(slopes).masked_fill(places > count, 0.0)
@@ -100,7 +100,7 @@ def _distances_to_all(scores: Tensor, known: Tensor) -> Tensor:
     line = scores.gather(-1, order)
     real = known.gather(-1, order)
     running = line.masked_fill(~real, 0.0).cumsum(-1)
-    count = known.sum(-1, keepdim=True)
+    count = ops.count(known, keepdim=True)
     place = torch.arange(1, scores.shape[-1] + 1, device=scores.device)
     found = line * (2 * place - count) + running[..., -1:] - 2 * running
     return torch.zeros_like(scores).scatter(-1, order, found)
@@ -143,7 +143,7 @@ def blackbox_ap(scores: Tensor, relation: Rows, *, step: float = 4.0, margin: fl
     own, among = _ranks_in(shifted, own_scores), hard_ranks(own_scores).to(scores.dtype)
     precision = ops.mean(among / own, real)
     # the loss 1 - mean(among / own) by each of the two ranks, both black boxes
-    share = real.to(scores.dtype) / real.sum(-1, keepdim=True).clamp_min(1)
+    share = real.to(scores.dtype) / ops.count(real, keepdim=True).clamp_min(1)
     by_own, by_among = share * among / own.square(), -share / own
     moved_scores = own_scores + step * by_own
     moved = shifted.scatter(-1, index, torch.where(real, moved_scores, chosen(shifted, index)))

@@ -117,7 +117,7 @@ def _weighted_pairs(
 
     total, count = pair_sum(scores, index, term)
     if every:
-        n = known.sum(-1)
+        n = ops.count(known)
         count = n * n if k is None else n * n - (n - k).clamp_min(0) ** 2
     return total, count
 

@@ -14,7 +14,7 @@ from similis.relation import Rows
 
 def _moments(x: Tensor, y: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Variances of x and y, their covariance and their difference of means, over the kept: each ``[...]``."""
-    count = kept.sum(-1, keepdim=True).clamp_min(1)
+    count = ops.count(kept, keepdim=True).clamp_min(1)
     gap = ops.masked(x - y, kept).sum(-1, keepdim=True) / count
     x = ops.masked(x - ops.total(x, kept).unsqueeze(-1) / count, kept)
     y = ops.masked(y - ops.total(y, kept).unsqueeze(-1) / count, kept)

@@ -134,7 +134,7 @@ def soft_topk(scores: Tensor, relation: Rows, *, k: int = 5, temperature: float 
         ``[...]``.
     """
     scaled = known(scores / temperature, relation)
-    count = relation.known.sum(-1).to(scores.dtype) if relation.left_out is not None else None
+    count = ops.count(relation.known).to(scores.dtype) if relation.left_out is not None else None
     size = scores.new_full(scores.shape[:-1], float(scores.shape[-1])) if count is None else count
     wanted = torch.minimum(torch.full_like(size, float(k)), (size - 0.5).clamp_min(0.5))
     threshold = _threshold(scaled, wanted, size, relation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from similis.criteria import ops
 from similis.criteria.softmax.terms import Positives, known_mass, own_terms, softmax_terms
 from similis.errors import UserError
 from similis.registry import Source, register
@@ -83,7 +84,7 @@ def supcon(scores: Tensor, relation: Rows, *, temperature: float = 0.1, form: st
     if form == "out":
         return everything - Positives.of(scaled, relation).mean_score(scaled)
     if form == "in":
-        count = relation.positive.sum(-1).clamp_min(1).to(scores.dtype)
+        count = ops.count(relation.positive).clamp_min(1).to(scores.dtype)
         return everything - Positives.of(scaled, relation).mass(scaled) + count.log()
     raise UserError(f"supcon takes form='out' or form='in', not {form!r}")
 

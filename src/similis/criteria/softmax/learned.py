@@ -82,7 +82,7 @@ class SigLip(nn.Module):
         logits = scores * self.log_scale.exp() + self.bias
         values = softplus(logits)
         values = values if relation.left_out is None else values.masked_fill(relation.left_out, 0.0)
-        count = relation.positive.sum(-1).to(scores.dtype)
+        count = ops.count(relation.positive).to(scores.dtype)
         return values.sum(-1) - Positives.of(logits, relation).mean_score(logits) * count
 
 
@@ -246,7 +246,7 @@ class AldrKl(_Remembering):
         own = Positives.of(scores, relation).mean_score(scores)
         if self.margin:
             scores = scores + self.margin * relation.negative
-        size = relation.known.sum(-1).clamp_min(2).to(scores.dtype)
+        size = ops.count(relation.known).clamp_min(2).to(scores.dtype)
         learning = self.learning()
         with torch.no_grad():
             before = self.recall("temperatures", relation, own)

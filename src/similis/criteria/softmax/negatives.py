@@ -160,7 +160,7 @@ def hard_negative(
     scaled = scores / temperature
     positives = Positives.of(scaled, relation)
     drawn = _hardened(scaled, relation, beta)
-    count = relation.positive.sum(-1).clamp_min(1).to(scores.dtype)
+    count = ops.count(relation.positive).clamp_min(1).to(scores.dtype)
     own = torch.where(relation.has("positive"), positives.mass(scaled) - count.log(), drawn)
     # Relative to the larger of the two, so that nothing overflows and rows without negatives stay finite.
     top = torch.maximum(torch.maximum(drawn, own), torch.full_like(own, lowest / temperature)).detach()
@@ -206,7 +206,7 @@ def contrastive_learning_penalty(
     """
     scaled = scores / temperature
     positives = Positives.of(scaled, relation)
-    owners = relation.positive.sum(-2)
+    owners = ops.count(relation.positive, -2)
     own = scaled.new_zeros(owners.shape).index_add(0, positives.at % owners.shape[-1], positives.take(scaled))
     crowded = softplus(scaled - own / owners.clamp_min(1))
     penalty = ops.mean(crowded, relation.negative & (owners > 0))

@@ -175,5 +175,5 @@ def sgns(scores: Tensor, relation: Rows) -> Tensor:
     values = softplus(scores)
     values = values if relation.left_out is None else values.masked_fill(relation.left_out, 0.0)
     positives = Positives.of(scores, relation)
-    count = relation.positive.sum(-1).to(scores.dtype)
+    count = ops.count(relation.positive).to(scores.dtype)
     return values.sum(-1) - positives.mean_score(scores) * count

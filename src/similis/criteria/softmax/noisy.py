@@ -216,7 +216,7 @@ def asymmetric_focal(
     positives = Positives.of(logits, relation)
     own = positives.take(logits)
     attract = softplus(-own) * torch.sigmoid(-own).pow(positive_focus)
-    count = relation.positive.sum(-1).to(scores.dtype)
+    count = ops.count(relation.positive).to(scores.dtype)
     shifted = (torch.sigmoid(logits) - shift).clamp(0, 1 - 1e-7)
     repel = -torch.log1p(-shifted) * shifted.pow(negative_focus)
     return positives.mean(attract) * count + ops.total(repel, relation.negative)

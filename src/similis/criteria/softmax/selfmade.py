@@ -39,7 +39,7 @@ def contrastive_tension(scores: Tensor, relation: Rows) -> Tensor:
     """
     values = softplus(scores)
     values = values if relation.left_out is None else values.masked_fill(relation.left_out, 0.0)
-    count = relation.positive.sum(-1).to(scores.dtype)
+    count = ops.count(relation.positive).to(scores.dtype)
     return values.sum(-1) - Positives.of(scores, relation).mean_score(scores) * count
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from similis.criteria import ops
 from similis.criteria.softmax.infonce import BOTH, LABELLED
 from similis.criteria.softmax.terms import Positives, softplus
 from similis.registry import Source, register
@@ -54,7 +55,7 @@ def _moments(scores: Tensor, relation: Rows) -> tuple[Tensor, Tensor]:
         mean = scores.mean(-1)
         variance = (scores - mean.unsqueeze(-1)).square().mean(-1)
     else:
-        count = relation.known.sum(-1).clamp_min(1)
+        count = ops.count(relation.known).clamp_min(1)
         mean = scores.masked_fill(relation.left_out, 0.0).sum(-1) / count
         centred = (scores - mean.unsqueeze(-1)).masked_fill(relation.left_out, 0.0)
         variance = centred.square().sum(-1) / count

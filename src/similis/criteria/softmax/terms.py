@@ -42,7 +42,7 @@ def negative_mass(scaled: Tensor, relation: Rows) -> Tensor:
 
 def negative_count(relation: Rows) -> Tensor:
     """``[...]``: negatives of each row, at least 1."""
-    return relation.negative.sum(-1, dtype=torch.int32).clamp_min(1)
+    return ops.count(relation.negative).clamp_min(1)
 
 
 @dataclass(frozen=True)

@@ -81,5 +81,5 @@ def _pairwise(scores: Tensor, weight: Tensor, relation: Rows) -> Tensor:
     index, real = ops.gather_positives(relation.positive)
     own = scores.gather(-1, index)
     terms = softplus(scores.unsqueeze(-2) - own.unsqueeze(-1)) * weight.unsqueeze(-2)
-    pairs = (real.sum(-1) * relation.negative.sum(-1)).clamp_min(1)
+    pairs = (ops.count(real) * ops.count(relation.negative)).clamp_min(1)
     return (terms.sum(-1) * real).sum(-1) / pairs
