@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from similis.comparing import Comparison
     from similis.encoders import Encoder
+    from similis.encoders.fast import Fidelity
     from similis.training import Fitted, Rates
 
 __all__ = [
@@ -29,8 +30,8 @@ __all__ = [
     "load",
 ]
 
-#: First texts of a file on which a faster precision is compared with float32.
-_COMPARED = 64
+#: First texts of a file on which a faster precision is compared with float32, and those another runtime is judged on.
+_COMPARED, _JUDGED = 64, 256
 
 
 def load(
@@ -109,6 +110,8 @@ def encode_file(
     batch_size: int = 32,
     queries: bool = False,
     precision: str = "float32",
+    backend: str = "torch",
+    threads: int | None = None,
     half: bool = False,
 ) -> dict[str, Any]:
     """Encode a corpus file into ``output``, an ``.npy`` ``[n, d]``; ids go beside it, one a line.
@@ -123,27 +126,21 @@ def encode_file(
         batch_size: texts encoded together.
         queries: encode as queries, not documents.
         precision: as for :func:`load`; what it costs is measured on the first texts, told and returned.
+        backend: as for :func:`load`; ``int8`` is made with the first texts of the file and judged on them.
+        threads: of a runtime that is not torch; None: all.
         half: store float16 instead of float32.
 
     Raises:
         UserError: the file, the model or an option cannot be used, or ``precision`` strays too far from float32.
     """
-    from itertools import islice
-
     from similis.data.documents import document_file, documents
     from similis.encoders.streaming import write_vectors
     from similis.files import sha256
-    from similis.progress import note
 
     if output.suffix != ".npy":
         raise UserError(f"{output} must end in .npy: vectors are written as a NumPy array")
-    encoder = load(model, precision=precision)
+    encoder, near = _judged(model, texts, precision, backend, threads)
     total = sum(1 for _ in documents(texts))
-    against_float32 = getattr(encoder, "compare", None)
-    near = None
-    if against_float32 is not None:
-        near = against_float32([text for _, text in islice(documents(texts), _COMPARED)])
-        note(f"{precision}: {near}")
     written = write_vectors(
         encoder,
         documents(texts),
@@ -155,3 +152,25 @@ def encode_file(
         dtype="float16" if half else "float32",
     )
     return asdict(written) | ({"fidelity": asdict(near)} if near is not None else {})
+
+
+def _judged(
+    model: str | Path, texts: Path, precision: str, backend: str, threads: int | None
+) -> tuple[Encoder, Fidelity | None]:
+    """The encoder, and how near it is to float32 by torch on the first texts; None where it is just that."""
+    from itertools import islice
+
+    from similis.data.documents import documents
+    from similis.progress import note
+
+    if backend != "torch":
+        first = [text for _, text in islice(documents(texts), _JUDGED)]
+        encoder = load(model, backend=backend, precision=precision, texts=first, threads=threads)
+        return encoder, getattr(encoder, "fidelity", None)
+    encoder = load(model, precision=precision)
+    against_float32 = getattr(encoder, "compare", None)
+    if against_float32 is None:
+        return encoder, None
+    near: Fidelity = against_float32([text for _, text in islice(documents(texts), _COMPARED)])
+    note(f"{precision}: {near}")
+    return encoder, near

@@ -9,6 +9,7 @@ import copy
 import importlib.util
 import json
 import sys
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ import torch
 from family_models import WORDS, bert, texts
 from transformers import BertTokenizerFast, DistilBertConfig, DistilBertModel
 
+from similis.api import encode_file
 from similis.encoders import create, load
 from similis.encoders.library.exported import Backend, exported
 from similis.encoders.loading import BACKENDS
@@ -109,6 +111,22 @@ def test_int8_is_made_with_every_other_text_and_judged_on_the_rest(
     assert (made.fidelity.texts, made.fidelity.worst) == (30, pytest.approx(float(cosines.min()), abs=1e-6))
     assert made.fidelity.cosine == pytest.approx(float(cosines.mean()), abs=1e-6)
     assert made.fidelity.cosine < 1 - 1e-6
+
+
+def test_a_file_is_encoded_by_another_runtime_that_is_judged_on_its_texts(
+    folder: Path, tmp_path: Path, rough: Rough
+) -> None:
+    rough.error = 0.01
+    (tmp_path / "t.txt").write_text("\n".join(ROWS))
+    told = encode_file(folder, tmp_path / "t.txt", tmp_path / "v.npy", backend="rough", precision="int8")
+    assert rough.given == [ROWS[::2]]
+    near = load(folder, backend="rough", precision="int8", texts=ROWS)
+    assert told["fidelity"] == asdict(near.fidelity)
+    np.testing.assert_allclose(np.load(tmp_path / "v.npy"), near.encode_document(ROWS), atol=1e-5)
+    rough.error = 10.0
+    with pytest.raises(UserError, match="int8 by Rough is too far"):
+        encode_file(folder, tmp_path / "t.txt", tmp_path / "w.npy", backend="rough", precision="int8")
+    assert not (tmp_path / "w.npy").exists()
 
 
 def test_what_is_saved_is_run_again_for_its_precision_and_weights_alone(

@@ -16,8 +16,15 @@ def encode(
     output: Output,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 32,
     precision: Annotated[
-        str, typer.Option("--precision", help="float32, bfloat16 or auto: faster where the processor has bfloat16.")
+        str,
+        typer.Option(
+            "--precision",
+            help="float32; bfloat16 or auto: faster where the processor has bfloat16; int8 with --backend.",
+        ),
     ] = "float32",
+    backend: Annotated[
+        str, typer.Option("--backend", help="What runs the model: torch, onnx or openvino (similis[onnx], [openvino]).")
+    ] = "torch",
     half: Annotated[bool, typer.Option("--half", help="Store float16: half the size.")] = False,
     queries: Annotated[bool, typer.Option("--queries", help="Encode as queries, not documents.")] = False,
     threads: Threads = None,
@@ -28,6 +35,16 @@ def encode(
     start(quiet=quiet, threads=threads)
     from similis.api import encode_file
 
-    result = encode_file(model, texts, output, batch_size=batch_size, queries=queries, precision=precision, half=half)
+    result = encode_file(
+        model,
+        texts,
+        output,
+        batch_size=batch_size,
+        queries=queries,
+        precision=precision,
+        backend=backend,
+        threads=threads,
+        half=half,
+    )
     text = f"{result['count']} texts as {result['dimension']}-d vectors in {output} (ids in {result['ids']})"
     show(result, text, as_json=as_json)
