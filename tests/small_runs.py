@@ -14,6 +14,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling, Transfor
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from similis.training import Interrupted
+from similis.training.running.checkpoints import Checkpoints
 from similis.training.running.loop import Loop
 
 
@@ -75,4 +76,23 @@ def cut_before(step: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Loop, "_step", cut)
         with pytest.raises(RuntimeError, match="cut"):
+            yield
+
+
+@contextmanager
+def killed_at_checkpoint(which: int = 1) -> Iterator[None]:
+    """Inside, a run ends right after its so many-th checkpoint, with nothing done about it, as after a kill."""
+    save, written = Checkpoints.save, 0
+
+    def save_and_die(*given: Any) -> Path:
+        nonlocal written
+        found = save(*given)
+        written += 1
+        if written == which:
+            raise ZeroDivisionError
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoints, "save", save_and_die)
+        with pytest.raises(ZeroDivisionError):
             yield

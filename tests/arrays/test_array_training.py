@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +18,8 @@ from similis.errors import UserError
 from similis.evaluation import evaluate_labels
 from similis.objective import Objective
 from similis.training import Recipe, train
-from similis.training.running.checkpoints import Checkpoints
 from similis.training.running.classes_dev import ClassesDev
+from small_runs import killed_at_checkpoint
 
 SMALL: dict[str, Any] = {"batch_size": 16, "max_steps": 6, "dev": False, "base": "mlp(hidden=[12], dimension=6)"}
 
@@ -89,28 +87,11 @@ def test_tiled_and_chunked_steps_are_those_of_the_whole_batch(objective: str, ba
     assert any((first[name] - tensor).abs().max() > 1e-3 for name, tensor in plain.items())
 
 
-@contextmanager
-def broken_off(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Runs end when they have written their first checkpoint."""
-    save = Checkpoints.save
-
-    def save_and_die(*found: Any) -> Path:
-        save(*found)
-        raise ZeroDivisionError
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Checkpoints, "save", save_and_die)
-        with pytest.raises(ZeroDivisionError):
-            yield
-
-
-def test_hard_negatives_of_rows_are_found_by_the_model_and_come_again_after_a_break(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hard_negatives_of_rows_are_found_by_the_model_and_come_again_after_a_break(tmp_path: Path) -> None:
     given = {**SMALL, "pairs": PAIRS, "negatives": "hard(count=2)", "stepping": ["sam(rho=0.05)", "ema(decay=0.9)"]}
     given |= {"max_steps": 12, "save_steps": 2}
     train(ROWS, output=tmp_path / "whole", **given)
-    with broken_off(monkeypatch):
+    with killed_at_checkpoint():
         train(ROWS, output=tmp_path / "broken", **given)
     found = load_file(next((tmp_path / "broken.checkpoints").glob("step-*")) / "model.safetensors")
     negatives = next(tensor for name, tensor in found.items() if "negatives" in name)
@@ -140,9 +121,7 @@ class Net(nn.Module):
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("own", [True, False])
-def test_a_broken_off_run_resumes_bit_for_bit(
-    objective: str, own: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broken_off_run_resumes_bit_for_bit(objective: str, own: bool, tmp_path: Path) -> None:
     given = {**SMALL, "objective": objective, "save_steps": 2, "dev": None, **SAID[OBJECTIVES[objective]]}
 
     def base() -> Any:
@@ -150,7 +129,7 @@ def test_a_broken_off_run_resumes_bit_for_bit(
         return Net() if own else "mlp(hidden=[12], dropout=0.4, head=poincare(dimension=4))"
 
     train(ROWS, output=tmp_path / "whole", **{**given, "base": base()})
-    with broken_off(monkeypatch):
+    with killed_at_checkpoint():
         train(ROWS, output=tmp_path / "broken", **{**given, "base": base()})
     # a module of one's own is a new one in a new process
     again = Net() if own else base()
@@ -163,11 +142,9 @@ def test_a_broken_off_run_resumes_bit_for_bit(
     assert Recipe.read(tmp_path / "broken" / "recipe.toml").objective == fitted.plan.objective
 
 
-def test_a_run_with_other_rows_or_labels_does_not_go_on_from_a_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_with_other_rows_or_labels_does_not_go_on_from_a_checkpoint(tmp_path: Path) -> None:
     given = {**SMALL, "output": tmp_path / "model", "save_steps": 2}
-    with broken_off(monkeypatch):
+    with killed_at_checkpoint():
         train(ROWS, labels=LABELS, **given)
     for rows, labels in ((ROWS + 1, LABELS), (ROWS, LABELS[::-1])):
         with pytest.raises(UserError, match="unfinished run with other settings"):

@@ -22,8 +22,8 @@ from similis.training import train
 from similis.training.rows.columns import dataset_of, examples_of
 from similis.training.rows.examples import TextTable
 from similis.training.rows.lists import Listed
-from similis.training.running.checkpoints import Checkpoints
 from similis.training.running.cross_dev import CandidatesDev, cross_dev_set
+from small_runs import killed_at_checkpoint
 
 SMALL: dict[str, Any] = {"batch_size": 6, "max_steps": 3, "learning_rate": 2e-3, "dev": False}
 
@@ -148,19 +148,11 @@ def test_chunked_gradients_are_those_of_the_whole_batch(without_dropout: str, tm
         assert torch.allclose(tensor, chunked[name], atol=2e-4), name
 
 
-def test_a_broken_off_run_resumes_bit_for_bit(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_off_run_resumes_bit_for_bit(base: str, tmp_path: Path) -> None:
     given = {**SMALL, "base": base, "save_steps": 2, "max_steps": 6}
     train(pairs(24), output=tmp_path / "whole", **given)
-    save = Checkpoints.save
-
-    def save_and_die(*found: Any) -> Path:
-        save(*found)
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(Checkpoints, "save", save_and_die)
-    with pytest.raises(ZeroDivisionError):
+    with killed_at_checkpoint():
         train(pairs(24), output=tmp_path / "resumed", **given)
-    monkeypatch.undo()
     torch.manual_seed(99)
     train(pairs(24), output=tmp_path / "resumed", **given)
     whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "resumed"))

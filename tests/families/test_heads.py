@@ -19,7 +19,7 @@ from similis.encoders import create, load
 from similis.errors import UserError
 from similis.indexes import DenseRetriever
 from similis.training import train
-from similis.training.running.checkpoints import Checkpoints
+from small_runs import killed_at_checkpoint
 
 HEADS = {
     "gaussian(dimension=6)": "expected_distance",
@@ -98,21 +98,11 @@ def test_tiled_and_chunked_steps_of_a_head_are_those_of_the_whole_batch(
 
 
 @pytest.mark.parametrize(("head", "objective"), list(zip(list(HEADS)[:3], OBJECTIVES, strict=True)))
-def test_a_broken_off_run_of_a_head_resumes_bit_for_bit(
-    head: str, objective: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broken_off_run_of_a_head_resumes_bit_for_bit(head: str, objective: str, tiny: Path, tmp_path: Path) -> None:
     given = {**SMALL, "base": f"{head}:dense:{tiny}", "objective": objective, "save_steps": 2}
     train(OBJECTIVES[objective], output=tmp_path / "whole", **given)
-    save = Checkpoints.save
-
-    def save_and_die(*found: Any) -> Path:
-        save(*found)
-        raise ZeroDivisionError
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Checkpoints, "save", save_and_die)
-        with pytest.raises(ZeroDivisionError):
-            train(OBJECTIVES[objective], output=tmp_path / "broken", **given)
+    with killed_at_checkpoint():
+        train(OBJECTIVES[objective], output=tmp_path / "broken", **given)
     train(OBJECTIVES[objective], output=tmp_path / "broken", **given)
     whole, broken = weights(tmp_path / "whole"), weights(tmp_path / "broken")
     assert whole.keys() == broken.keys()

@@ -16,8 +16,8 @@ from similis.errors import UserError
 from similis.training import Interrupted, pretrain
 from similis.training.pretraining import Settings, pretrained
 from similis.training.pretraining.bottleneck import _Writing
-from similis.training.running.checkpoints import Checkpoints
 from similis.training.running.watch import Watch
+from small_runs import killed_at_checkpoint
 
 TEXTS = labelled(20)["text"]
 #: Three batches an epoch, so that a run is resumed within one.
@@ -32,33 +32,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def dying(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Runs end right after their second checkpoint, with nothing done about it, as after a kill."""
-    save, count = Checkpoints.save, iter(range(100))
-
-    def save_and_die(*given: Any) -> Path:
-        found = save(*given)
-        if next(count):
-            raise ZeroDivisionError
-        return found
-
-    monkeypatch.setattr(Checkpoints, "save", save_and_die)
-    return monkeypatch
-
-
 def weights(folder: Path) -> bytes:
     return (folder / "model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("how", ["tsdae", "dupmae", "simlm", "diffcse"])
 def test_a_killed_run_goes_on_to_the_same_weights_and_the_same_story(
-    tiny: Path, tmp_path: Path, how: str, dying: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny: Path, tmp_path: Path, how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = Settings(how, **GIVEN)
-    with pytest.raises(ZeroDivisionError):
+    with killed_at_checkpoint(2):
         pretrained(tiny, TEXTS, settings, output=tmp_path / "killed", save_steps=2)
-    dying.undo()
     assert not (tmp_path / "killed").exists()
     again = pretrained(tiny, TEXTS, settings, output=tmp_path / "killed", save_steps=3)
     assert "continuing from step 4 of 7" in capsys.readouterr().err
@@ -91,13 +75,10 @@ def test_ctrl_c_saves_says_how_to_go_on_and_resumes_to_the_same_weights(
     assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
 
 
-def test_only_the_same_run_is_continued(
-    tiny: Path, tmp_path: Path, dying: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_only_the_same_run_is_continued(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "model"
-    with pytest.raises(ZeroDivisionError):
+    with killed_at_checkpoint(2):
         pretrain(tiny, TEXTS, output=output, save_steps=2, **GIVEN)
-    dying.undo()
     for texts, change in ((TEXTS, {"seed": 1}), (TEXTS, {"how": "tsdae"}), (TEXTS[1:], {})):
         name = next(iter(change), "texts")
         with pytest.raises(UserError, match=f"unfinished run with other settings .*{name} was"):

@@ -20,7 +20,7 @@ from training_rows import SCRIPT, pairs
 
 from similis.errors import UserError
 from similis.training import train
-from similis.training.running.checkpoints import Checkpoints
+from small_runs import killed_at_checkpoint
 
 
 def start(output: Path, *, save: int = 2, pause: float = 0.0) -> subprocess.Popen[str]:
@@ -99,19 +99,11 @@ def test_ctrl_c_saves_says_how_to_go_on_and_resumes_to_the_same_weights(
 
 
 @pytest.fixture
-def unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def unfinished(tmp_path: Path) -> Path:
     """A model's path, beside it the checkpoint of a run that an exception ended."""
     output = tmp_path / "model"
-    save = Checkpoints.save
-
-    def save_and_die(*given: Any) -> Path:
-        save(*given)
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(Checkpoints, "save", save_and_die)
-    with pytest.raises(ZeroDivisionError):
+    with killed_at_checkpoint():
         train(pairs(200), output=output, **SETTINGS)
-    monkeypatch.undo()
     return output
 
 

@@ -17,7 +17,7 @@ from sentence_transformers import SentenceTransformer
 from training_rows import labelled, pairs
 
 from similis.training import train
-from similis.training.running.checkpoints import Checkpoints
+from small_runs import killed_at_checkpoint
 
 SMALL: dict[str, Any] = {"batch_size": 8, "max_steps": 6, "learning_rate": 1e-3, "dev": False}
 
@@ -62,21 +62,11 @@ def test_chunked_gradients_are_those_of_the_whole_batch(without_dropout: Path, t
         assert torch.allclose(tensor, chunked[name], atol=2e-4), name
 
 
-def test_a_broken_off_run_resumes_bit_for_bit_with_dropout(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broken_off_run_resumes_bit_for_bit_with_dropout(tiny: Path, tmp_path: Path) -> None:
     given = {**SMALL, "base": tiny, "save_steps": 2}
     train(pairs(30), output=tmp_path / "whole", **given)
-    save = Checkpoints.save
-
-    def save_and_die(*found: Any) -> Path:
-        save(*found)
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(Checkpoints, "save", save_and_die)
-    with pytest.raises(ZeroDivisionError):
+    with killed_at_checkpoint():
         train(pairs(30), output=tmp_path / "resumed", **given)
-    monkeypatch.undo()
     torch.manual_seed(99)  # whatever the new process drew before
     train(pairs(30), output=tmp_path / "resumed", **given)
     whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "resumed")
