@@ -11,7 +11,9 @@ import torch
 from ranking_lists import lists, rows_of
 from torch import Tensor
 
-from similis.criteria.ranking.sampled import pg_rank, stochastic_rank, yeti
+from similis.criteria.ranking.noise import uniform
+from similis.criteria.ranking.sampled import pg_rank, yeti
+from similis.criteria.ranking.stochastic import stochastic_rank
 from similis.objective import Objective
 from similis.relation import Relation, Rows
 
@@ -130,12 +132,17 @@ def test_left_out_keys_have_no_gradient_in_samples(ours: object) -> None:
 
 
 def test_noise_is_uniform_and_independent_between_rows_and_draws() -> None:
-    from similis.criteria.ranking.sampled import _uniform
-
     scores, rows = torch.zeros(400, 300), Rows(samples=torch.arange(400))
-    draws = torch.stack([_uniform(scores, rows, 0, d).flatten() for d in range(4)]).double()
+    draws = torch.stack([uniform(scores, rows, 0, d).flatten() for d in range(4)]).double()
     histogram = draws.flatten().histc(20, 0, 1) / draws.numel()
     assert float((histogram - 0.05).abs().max()) < 0.002
     table = torch.cat([draws, draws[:1].roll(1, 1), draws[:1].roll(300, 1)])
     correlation = torch.corrcoef(table) - torch.eye(6)
     assert float(correlation.abs().max()) < 0.015
+
+
+def test_noise_is_never_0_or_1_whose_logarithm_or_quantile_is_infinite() -> None:
+    rows = Rows(samples=torch.arange(4096))
+    for draw in range(4):  # of 2^26 numbers with 24 bits, some would be rounded to 1
+        least, most = uniform(torch.zeros(4096, 4096), rows, 0, draw).aminmax()
+        assert 0 < float(least) < float(most) < 1

@@ -1,5 +1,5 @@
 """Ranking criteria over graded lists. May import ``criteria.ops`` and the nouns."""
 
-from similis.criteria.ranking import listwise, measures, pairwise, reference, sampled, sorting, swapped
+from similis.criteria.ranking import listwise, measures, pairwise, reference, sampled, sorting, stochastic, swapped
 
-__all__ = ["listwise", "measures", "pairwise", "reference", "sampled", "sorting", "swapped"]
+__all__ = ["listwise", "measures", "pairwise", "reference", "sampled", "sorting", "stochastic", "swapped"]
