@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,6 +21,7 @@ from similis.registry import entries
 from similis.training import pretrain
 from similis.training.pretraining import Bottleneck, task
 from similis.training.pretraining.bottleneck import bag_loss, thinned, visible
+from similis.training.trainees.processor import quickened
 
 TEXTS = labelled(64)["text"]
 HOWS = ["tsdae", "retromae", "dupmae"]
@@ -184,6 +186,34 @@ def test_the_same_call_gives_the_same_model(tiny: Path) -> None:
     first, second, other = (pretrain(tiny, TEXTS, seed=seed, **given).encode(TEXTS[:2]) for seed in (0, 0, 1))
     assert np.array_equal(first, second)
     assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("how", [*HOWS, *REPLACING])
+def test_in_bfloat16_it_learns_nearly_the_same_in_weights_of_float32(tiny: Path, how: str) -> None:
+    given = {"how": how, "max_steps": 3, "batch_size": 8, "learning_rate": 1e-3}
+    start: Any = load(tiny)
+    exact, near = (pretrain(tiny, TEXTS, bf16=bf16, **given) for bf16 in (False, True))  # type: ignore[arg-type]
+    moved, apart = 0.0, 0.0
+    for name, tensor in near.model.state_dict().items():
+        assert tensor.dtype == start.model.state_dict()[name].dtype
+        if tensor.is_floating_point():
+            moved += float((exact.model.state_dict()[name] - start.model.state_dict()[name]).square().sum())
+            apart += float((exact.model.state_dict()[name] - tensor).square().sum())
+    assert 0 < apart < 0.1 * moved
+
+
+def test_the_trained_model_has_torchs_own_parts(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = []
+
+    def watched(module: torch.nn.Module) -> Callable[[], None]:
+        undo = quickened(module)
+        changed.extend(part for part in module.modules() if type(part).__module__ == quickened.__module__)
+        return undo
+
+    monkeypatch.setattr("similis.training.pretraining.running.quickened", watched)
+    pretrain(tiny, TEXTS, max_steps=1)
+    assert {type(part).__name__ for part in changed} == {"Linear", "Dropout", "Embedding"}
+    assert all(type(part).__module__.startswith("torch.") for part in changed)
 
 
 def test_mistakes_are_said(tiny: Path) -> None:

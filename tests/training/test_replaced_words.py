@@ -302,7 +302,7 @@ def test_training_lowers_the_loss_and_the_vector_comes_to_tell_its_text(
 
     monkeypatch.setattr(type(task(how)), "on", keep)
     few = TEXTS[:12]
-    settings = Settings(how, max_steps=90, batch_size=12, learning_rate=1e-2)
+    settings = Settings(how, max_steps=200, batch_size=12, learning_rate=1e-2)  # with fewer, it hangs on the dropout
     story = pretrained(tiny, few, settings, output=tmp_path / "model")
     losses = [part["loss"] for part in story.history]
     assert len(losses) == 10

@@ -21,6 +21,7 @@ def pretrain(
     batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 16,
     learning_rate: Annotated[float, typer.Option("--learning-rate", "--lr")] = 3e-5,
     warmup_steps: Annotated[float, typer.Option("--warmup-steps", help="Below 1: the share of all.", min=0)] = 0.1,
+    bf16: Annotated[bool, typer.Option("--bf16", help="bfloat16 mixed precision.")] = False,
     save_steps: Annotated[
         int | None, typer.Option("--save-steps", help="Between checkpoints; default: half a minute.", min=1)
     ] = None,
@@ -34,6 +35,6 @@ def pretrain(
     start(quiet=quiet, threads=threads)
     from similis.training.pretraining import Settings, pretrained
 
-    settings = Settings(task, max_steps, batch_size, learning_rate, warmup_steps, seed)
+    settings = Settings(task, max_steps, batch_size, learning_rate, warmup_steps, seed, bf16)
     story = pretrained(base, corpus, settings, output=output, resume=resume, save_steps=save_steps)
     show(story.as_dict(), story.as_text(), as_json=as_json)

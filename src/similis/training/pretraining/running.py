@@ -30,6 +30,7 @@ from similis.training.running.keeping import put_weights, weights_of
 from similis.training.running.loop import CHECKPOINT_SECONDS
 from similis.training.running.schedule import factor
 from similis.training.running.watch import Interrupted, Signal, Watch, stop_politely
+from similis.training.trainees.processor import quickened
 from similis.training.trainees.transformer import adamw
 
 
@@ -44,6 +45,7 @@ def pretrain(
     learning_rate: float = 3e-5,
     warmup_steps: float = 0.1,
     seed: int = 0,
+    bf16: bool = False,
     resume: bool = True,
     save_steps: int | None = None,
 ) -> SentenceTransformerEncoder:
@@ -61,6 +63,7 @@ def pretrain(
         learning_rate: the highest; it rises over the warm-up and falls linearly to 0.
         warmup_steps: steps; below 1, the share of all.
         seed: of order, damage and dropout.
+        bf16: bfloat16 mixed precision.
         resume: continue an interrupted run of the same settings, model and texts; on a CPU the end is the same bit for
             bit.
         save_steps: steps between checkpoints; None: as many as take half a minute.
@@ -69,7 +72,7 @@ def pretrain(
         UserError: no texts, a model without a transformer, settings out of range, or a loss that is not finite.
         Interrupted: Ctrl-C; where there is an ``output``, the run was saved and the same call continues it.
     """
-    settings = Settings(how, max_steps, batch_size, learning_rate, warmup_steps, seed)
+    settings = Settings(how, max_steps, batch_size, learning_rate, warmup_steps, seed, bf16)
     return pretrained(base, texts, settings, output=output, resume=resume, save_steps=save_steps).encoder
 
 
@@ -152,6 +155,7 @@ class _Run:
         rows = islice(_rows(len(self._texts), self._settings.batch_size, self._settings.seed), position.step, None)
         watch = Watch(total, position.step, "")
         self._both.train()
+        undo = quickened(self._both)
         try:
             with stop_politely() as signal:
                 while position.step < total:
@@ -162,6 +166,7 @@ class _Run:
                     self._save_if_due(signal)
         finally:
             watch.close()
+            undo()
             self._both.eval()
         position.seconds = time.monotonic() - self._started
         return position
@@ -172,7 +177,9 @@ class _Run:
             rise = factor("linear", step, settings.max_steps, settings.warmup_steps)
             group["lr"] = settings.learning_rate * rise
         self._optimizer.zero_grad(set_to_none=True)
-        loss = self._companion.loss(texts, f"{settings.seed} {step}")
+        device = self._companion.encoder.model.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=settings.bf16):
+            loss = self._companion.loss(texts, f"{settings.seed} {step}")
         self._check("the loss", float(loss.detach()))
         loss.backward()
         self._check("a gradient", float(nn.utils.clip_grad_norm_(self._both.parameters(), 1.0)))

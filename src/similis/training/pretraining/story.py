@@ -24,6 +24,7 @@ class Settings:
     learning_rate: float = 3e-5
     warmup_steps: float = 0.1
     seed: int = 0
+    bf16: bool = False
 
     def __post_init__(self) -> None:
         if self.max_steps < 1 or self.batch_size < 1 or self.learning_rate <= 0:
