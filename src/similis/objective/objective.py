@@ -14,13 +14,14 @@ from similis.objective.aliases import translate
 from similis.objective.blocks import Block, Shared, blocks_of
 from similis.objective.inputs import check_finite, check_supervision, prefix, wide
 from similis.objective.options import as_list, one_of, quoted, shown
+from similis.objective.penalties import Penalty
 from similis.objective.positives import of_positives
 from similis.objective.tiles import Totals, plain, tiled, totals
 from similis.objective.weights import Weight
-from similis.registry import bind, is_registered
+from similis.registry import bind
 from similis.relation import Relation, Rows
 from similis.similarity import Similarity, build
-from similis.text import Call, Value, parse_call, parse_settings
+from similis.text import Call, Value, parse_settings
 
 #: Scores held at once by an execution that chooses its tile itself: 2^19 float32 are 2 MB, about one core's cache.
 TILE_SCORES = 1 << 19
@@ -100,7 +101,7 @@ class Objective(nn.Module):
         made = self._criterion.build()
         self.criterion: Callable[[Tensor, Rows], Tensor] = made
         penalties = as_list(settings.get("regularizers", ()))
-        self.regularizers = nn.ModuleList([_Penalty(text, self.similarity) for text in penalties])
+        self.regularizers = nn.ModuleList([Penalty(text, self.similarity, Objective) for text in penalties])
         self.directions = tuple(str(d) for d in as_list(settings.get("directions", traits.get("directions", "q2k"))))
         self.matryoshka = tuple(int(d) for d in as_list(settings.get("matryoshka", ())))
         self.execution = one_of("execution", settings.get("execution", "auto"), EXECUTIONS)
@@ -272,44 +273,6 @@ class Objective(nn.Module):
 
     def _count(self, sums: Totals) -> None:
         self._seen.append((sums.rows, sums.valid))
-
-
-class _Penalty(nn.Module):
-    """A regularizer, or a second criterion, with its weight and what it reads."""
-
-    def __init__(self, text: str | Call, similarity: Similarity) -> None:
-        super().__init__()
-        call = parse_call(text) if isinstance(text, str) else text
-        arguments = dict(call.arguments)
-        self.weight = Weight.taken(arguments)
-        if is_registered("criterion", call.name):
-            self.penalty, self.reads = Objective(str(Call(call.name, arguments)), similarity=similarity), "relation"
-            self.weight.check(call.name, self.reads)
-            return
-        bound = bind("regularizer", Call(call.name, arguments))
-        self.penalty = bound.build()
-        self.reads = bound.entry.traits.get("reads", "embeddings")
-        self.weight.check(call.name, self.reads)
-
-    def forward(self, queries: Tensor, keys: Tensor, relation: Relation, proxies: Tensor | None) -> Tensor:
-        if self.reads == "proxies":
-            if proxies is None:
-                raise UserError("this regularizer reads class proxies, and the objective has none")
-            value: Tensor = self.penalty(proxies)
-        elif self.reads == "relation":
-            value = self.penalty(queries, keys, relation)
-        elif self.reads == "pairs":
-            value = self.penalty(queries, keys[: len(queries)])
-        elif self.reads in ("labels", "labelled_pairs") and relation.query_labels is None:
-            raise UserError(f"this regularizer needs labels, and the batch is supervised by {relation.supervision}")
-        elif self.reads == "labelled_pairs":
-            value = self.penalty(queries, keys[: len(queries)], relation.query_labels)
-        elif self.reads == "labels":
-            value = self.penalty(queries, relation.query_labels)
-        else:
-            sides = self.weight.sides(queries, keys)
-            value = torch.stack([self.penalty(side) for side in sides]).mean()
-        return self.weight.now * value
 
 
 def _expand(criterion: str) -> tuple[Call, dict[str, Value]]:
