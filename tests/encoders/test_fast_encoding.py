@@ -132,6 +132,8 @@ def test_precisions_that_do_not_fit_are_sentences(encoder: SentenceTransformerEn
         fast(static, "bfloat16")
     with pytest.raises(UserError, match=r"precision must be .* not 'bf16'; did you mean 'bfloat16'"):
         fast(encoder, "bf16")
+    with pytest.raises(UserError, match="not 'int8'; backend='onnx' or 'openvino' has it"):
+        fast(encoder, "int8")
 
 
 def test_auto_is_bfloat16_where_the_processor_has_it(folder: Path) -> None:

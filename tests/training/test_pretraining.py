@@ -216,7 +216,7 @@ def test_the_trained_model_has_torchs_own_parts(tiny: Path, monkeypatch: pytest.
     assert all(type(part).__module__.startswith("torch.") for part in changed)
 
 
-def test_mistakes_are_said(tiny: Path) -> None:
+def test_mistakes_are_said(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="no pretraining called 'retromea'"):
         pretrain(tiny, TEXTS, how="retromea")
     with pytest.raises(UserError, match="no texts"):
@@ -227,6 +227,10 @@ def test_mistakes_are_said(tiny: Path) -> None:
         pretrain(tiny, TEXTS, how="dupmae(bag=-1)")
     with pytest.raises(UserError, match="max_steps"):
         pretrain(tiny, TEXTS, max_steps=0)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="in one process, and here are several"):
+        pretrain(tiny, TEXTS, output=tmp_path / "model", max_steps=1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_every_way_to_pretrain_is_tested() -> None:

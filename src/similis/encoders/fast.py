@@ -128,8 +128,10 @@ def fast(encoder: Any, precision: str = "auto") -> Any:
         UserError: an unknown precision, or ``bfloat16`` for an encoder that is not a dense transformer.
     """
     if precision not in PRECISIONS:
-        close = did_you_mean(precision, PRECISIONS, most=1)
-        raise UserError(f"precision must be {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}, not {precision!r}{close}")
+        hint = did_you_mean(precision, PRECISIONS, most=1)
+        if precision == "int8":
+            hint = "; backend='onnx' or 'openvino' has it"
+        raise UserError(f"precision must be {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}, not {precision!r}{hint}")
     dense = isinstance(encoder, SentenceTransformerEncoder) and bool(_bodies(encoder.model))
     if precision == "bfloat16" and not dense:
         raise UserError("bfloat16 is for dense transformers; encode with this model in float32")

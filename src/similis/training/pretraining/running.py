@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -88,6 +89,8 @@ def pretrained(
     """As :func:`pretrain`, and returns the whole story."""
     if save_steps is not None and save_steps < 1:
         raise UserError(f"save_steps is a number of at least 1, not {save_steps}")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("pretrain runs in one process, and here are several: start it without torchrun")
     way = task(settings.how)
     folder = None if output is None else usable(Path(output))
     given = read_corpus(texts).texts if isinstance(texts, str | Path) else texts
