@@ -289,7 +289,7 @@ def test_a_queue_sees_each_batch_once(small: Path, way: str) -> None:
         assert queue.filled == 8 * number
 
 
-@pytest.mark.parametrize("way", ["asam", "mixout(p=0.3)", "proximal", "fisher_mask", "group_dro"])
+@pytest.mark.parametrize("way", ["asam", "mixout(p=0.3)", "proximal", "fisher_mask", "group_dro", "half"])
 def test_a_batch_encoded_in_parts_gives_the_same_step(small: Path, way: str) -> None:
     counts = (16, 16) if way == "group_dro" else (16,)
     ends = []
@@ -303,10 +303,36 @@ def test_a_batch_encoded_in_parts_gives_the_same_step(small: Path, way: str) -> 
     assert torch.allclose(*ends, atol=1e-4)
 
 
+def test_half_of_each_kind_of_a_layers_parts_stays_bit_for_bit(small: Path) -> None:
+    given: dict[str, Any] = {"dropout": 0.0, "stepping": "half", "weight_decay": 0.5, "lr_scheduler_type": "constant"}
+    stayed = []
+    for seed in (0, 0, 1):
+        steps = steps_of(small, 16, seed=seed, **given)
+        before = {name: p.detach().clone() for name, p in bert(steps).named_parameters()}
+        for drawn in steps.first_batches(2):
+            steps.take([drawn])
+        after = dict(bert(steps).named_parameters())
+        stayed.append({name for name, p in before.items() if torch.equal(p, after[name])})
+        assert all(p.requires_grad for p in after.values())
+    assert stayed[0] == stayed[1] != stayed[2]
+    names = {name.rpartition(".")[0] for name in stayed[0]}
+    # a bias of attention's keys has no gradient but rounding; a part stays with its bias or not at all
+    assert all({f"{name}.weight", f"{name}.bias"} <= stayed[0] for name in names)
+    for layer in range(3):
+        own = sorted(name.split(f"layer.{layer}.")[1] for name in names if f"layer.{layer}." in name)
+        matrices = [name for name in own if name.startswith("attention") and "Norm" not in name]
+        assert len(matrices) == 2
+        assert len([name for name in own if name in ("intermediate.dense", "output.dense")]) == 1
+        assert len([name for name in own if "LayerNorm" in name]) == 1
+        assert len(own) == 4
+    assert not any(name.startswith("embeddings.word") for name in names)
+
+
 def test_what_has_no_meaning_is_refused(small: Path) -> None:
     for way, said in (
         ("layer_decay", "transformer's layers"),
         ("fisher_layers", "transformer's layers"),
+        ("half", "transformer's layers"),
         ("smart", "none: leave it out"),
         ("r_drop", "no dropout"),
     ):

@@ -26,6 +26,7 @@ WAYS = [
     ("pairs", False, "[sam, group_dro(by=cluster, clusters=3, rate=0.5), momentum_keys]"),
     ("sets", False, "[group_dro(rate=0.5), asam]"),
     ("pairs", True, "[tram(factor=100), r_drop]"),
+    ("pairs", True, "[half, sam]"),
     ("pairs", True, "[two_encoders, ema]"),
     ("pairs", False, "two_encoders"),
     ("labels", False, "tram(against=start, factor=1e5)"),

@@ -190,3 +190,10 @@ def greatest(values: Iterable[Tensor], share: float) -> float:
 def inner_model(module: nn.Module) -> Any | None:
     """The transformer inside a model, or None."""
     return next((part for part in module.modules() if hasattr(part, "get_input_embeddings")), None)
+
+
+def layers_of(module: nn.Module) -> list[nn.Module]:
+    """The layers of the transformer inside a model, the lowest first; none where there is no transformer."""
+    inner = inner_model(module)
+    lists = [] if inner is None else [list(part) for part in inner.modules() if isinstance(part, nn.ModuleList)]
+    return max(lists, key=len, default=[])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from similis.errors import UserError
 from similis.progress import note
 from similis.registry import Source, register
-from similis.training.stepping.base import Run, Stepping, inner_model
+from similis.training.stepping.base import Run, Stepping, inner_model, layers_of
 from similis.training.stepping.fisher import squared_gradients
 
 
@@ -116,8 +116,7 @@ def depths(module: nn.Module, name: str) -> dict[int, int]:
     inner = inner_model(module)
     if inner is None:
         raise UserError(f"{name} needs a transformer's layers, and this model has none: leave it out")
-    lists = [list(part) for part in inner.modules() if isinstance(part, nn.ModuleList)]
-    layers = max(lists, key=len, default=[])
+    layers = layers_of(module)
     own = {id(p): len(layers) - 1 - i for i, layer in enumerate(layers) for p in layer.parameters()}
     for parameter in inner.parameters():
         if id(parameter) in own:

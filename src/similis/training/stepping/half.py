@@ -1,0 +1,59 @@
+"""Half of a transformer's layers trained, half kept as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from torch import nn
+
+from similis.errors import UserError
+from similis.registry import Source, register
+from similis.training.stepping.base import Run, Stepping, layers_of
+
+
+@register(
+    "stepping",
+    "half",
+    source=Source("HFT: Half Fine-Tuning for Large Language Models", "Hui, Zhang, Wang, Xu, Sun and Wu", 2024),
+    family="layers",
+)
+class Half(Stepping):
+    """Of each layer one half of its parts is trained, drawn by the run's seed; the other half stays as it is.
+
+    Parts are drawn kind by kind: half of the attention's matrices, half of the other matrices and half of the norms,
+    each with its bias; of an odd number the larger half or the smaller one. What is outside the layers is trained. A
+    further run draws anew where its seed is another. What stays has no gradient, so that a step takes less time.
+    The choice by kinds was checked in the abstract and in descriptions of the paper; its code was not at hand.
+    """
+
+    def begin(self, run: Run) -> None:
+        layers = layers_of(run.trainee.module)
+        if not layers:
+            raise UserError("half needs a transformer's layers, and this model has none: leave it out")
+        random = Random(f"half {run.recipe.seed}")
+        self.kept: list[nn.Parameter] = []
+        for layer in layers:
+            for parts in _kinds(layer):
+                count = (len(parts) + random.randrange(2)) // 2
+                self.kept += [p for part in random.sample(parts, count) for p in part.parameters() if p.requires_grad]
+
+    def gradients(self, passes: Callable[[], float]) -> float:
+        for parameter in self.kept:
+            parameter.requires_grad_(False)
+        try:
+            return passes()
+        finally:
+            for parameter in self.kept:
+                parameter.requires_grad_(True)
+
+
+def _kinds(layer: nn.Module) -> list[list[nn.Module]]:
+    """The parts of a layer that have weights: matrices of its attention, other matrices, and what has vectors only."""
+    kinds: tuple[list[nn.Module], list[nn.Module], list[nn.Module]] = [], [], []
+    for name, part in layer.named_modules():
+        own = list(part.parameters(recurse=False))
+        if own:
+            matrix = any(parameter.dim() > 1 for parameter in own)
+            kinds[2 if not matrix else 0 if "att" in name.lower() else 1].append(part)
+    return [parts for parts in kinds if parts]
