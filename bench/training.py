@@ -29,9 +29,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 from measure import Line, arguments, compared, show
 from training_tasks import Encode, Task, tasks
 
-#: Rows read of each data set, and epochs over them, by base: what two cores train in minutes. Throughput is measured
-#: on fewer; of 128 rows our plan makes batches of 8, which no one trains with.
-TRANSFORMER_ROWS, TRANSFORMER_EPOCHS = 2_000, 1
+#: Epochs over the rows, by base. Throughput is measured on few rows; of 128 our plan makes batches of 8, which no one
+#: trains with.
+TRANSFORMER_EPOCHS = 1
 TIMED_ROWS = 512
 STATIC_EPOCHS = 5
 
@@ -136,7 +136,7 @@ def _peer_settings(folder: str, task: Task, base: str, seed: int, epochs: float)
 CONTENDERS: dict[str, Callable[..., Encode]] = {"ours": ours, "theirs": theirs}
 
 
-def quality(made: list[Callable[[], Task]], bases: dict[str, str], only: str, seeds: int) -> Iterator[Line]:
+def quality(made: list[Callable[[], Task]], bases: dict[str, str], only: str, seeds: int, rows: int) -> Iterator[Line]:
     """Test figures of both contenders, and whether they can be told apart; seeds are averaged query by query."""
     from similis.evaluation import compare_reports
     from similis.evaluation.statistics import holm
@@ -149,7 +149,7 @@ def quality(made: list[Callable[[], Task]], bases: dict[str, str], only: str, se
             if only not in case:
                 continue
             epochs = STATIC_EPOCHS if name == "static" else TRANSFORMER_EPOCHS
-            shown = task if name == "static" else _cut(task)
+            shown = task if name == "static" else _cut(task, rows)
             reports = {
                 who: [task.judge(run(shown, base, s, epochs)) for s in range(seeds)] for who, run in CONTENDERS.items()
             }
@@ -212,7 +212,7 @@ def _static_start(task: Task, folder: Path) -> str:
     return str(folder)
 
 
-def _cut(task: Task, rows: int = TRANSFORMER_ROWS) -> Task:
+def _cut(task: Task, rows: int) -> Task:
     from dataclasses import replace
 
     step = max(1, len(task.rows) // rows)
@@ -225,6 +225,7 @@ def main() -> None:
     parser.add_argument("--split", default="test", help="the split judged; dev to try recipes")
     parser.add_argument("--base", default="", help="a MiniLM folder or hub name; default: the installed test package's")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--rows", type=int, default=2_000, help="the most rows of a set that a transformer learns from")
     parser.add_argument("--part", choices=("both", "throughput", "quality"), default="both", help="what to measure")
     options = parser.parse_args()
     if options.data is None:
@@ -237,7 +238,7 @@ def main() -> None:
     made = tasks(options.data, options.split, 400 if options.quick else None)
     parts = {
         "throughput": partial(throughput, made, bases, options.only, 1 if options.quick else 3),
-        "quality": partial(quality, made, bases, options.only, options.seeds),
+        "quality": partial(quality, made, bases, options.only, options.seeds, options.rows),
     }
     for name, measure in parts.items():
         for line in measure() if options.part in ("both", name) else ():
