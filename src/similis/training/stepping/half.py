@@ -36,7 +36,7 @@ class Half(Stepping):
         for layer in layers:
             for parts in _kinds(layer):
                 count = (len(parts) + random.randrange(2)) // 2
-                self.kept += [p for part in random.sample(parts, count) for p in part.parameters() if p.requires_grad]
+                self.kept += [parameter for part in random.sample(parts, count) for parameter in part]
 
     def gradients(self, passes: Callable[[], float]) -> float:
         for parameter in self.kept:
@@ -48,12 +48,15 @@ class Half(Stepping):
                 parameter.requires_grad_(True)
 
 
-def _kinds(layer: nn.Module) -> list[list[nn.Module]]:
-    """The parts of a layer that have weights: matrices of its attention, other matrices, and what has vectors only."""
-    kinds: tuple[list[nn.Module], list[nn.Module], list[nn.Module]] = [], [], []
+def _kinds(layer: nn.Module) -> list[list[list[nn.Parameter]]]:
+    """What is trained of a layer, part by part: matrices of its attention, other matrices, and vectors without one."""
+    attention: list[list[nn.Parameter]] = []
+    others: list[list[nn.Parameter]] = []
+    vectors: list[list[nn.Parameter]] = []
     for name, part in layer.named_modules():
-        own = list(part.parameters(recurse=False))
+        own = [parameter for parameter in part.parameters(recurse=False) if parameter.requires_grad]
         if own:
             matrix = any(parameter.dim() > 1 for parameter in own)
-            kinds[2 if not matrix else 0 if "att" in name.lower() else 1].append(part)
-    return [parts for parts in kinds if parts]
+            kind = vectors if not matrix else attention if "att" in name.lower() else others
+            kind.append(own)
+    return [attention, others, vectors]
