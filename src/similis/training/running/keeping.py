@@ -61,23 +61,31 @@ class Keeping:
         if position.best is not None and self._checkpoints is not None:
             self._best = self._checkpoints.load_best(position.best_step)
 
-    def take_best(self, position: Position) -> None:
-        """Give the modules the best weights."""
-        if self._best is not None and position.best_step != position.step:
-            put_weights(self._modules, self._best)
+    def end(self, position: Position, judge: Callable[[], float]) -> None:
+        """Give the modules the best weights, or some between the first and the trained ones where dev prefers them.
 
-    def go_between(self, position: Position, judge: Callable[[], float]) -> None:
-        """Keep weights between the first and the best, where dev prefers them."""
-        if self._first is None or position.best is None or not position.best_step:
+        The trained ones are the best, or the last where none were better than the first.
+        """
+        improved = position.best_step > 0
+        if self._first is None or position.best is None or not position.step:
+            self._take_best(position)
             return
+        if improved:
+            self._take_best(position)
 
         def judged(weights: Mapping[str, Tensor]) -> float:
             put_weights(self._modules, weights)
             return judge()
 
-        best = copied(weights_of(self._modules))
-        share, value = best_between(self._first, best, position.best, judged)
-        put_weights(self._modules, best if share == 1.0 else between(self._first, best, share))
-        if share < 1.0:
-            position.best, position.share = value, share
-            note(f"kept {share:.0%} of what was learnt and {1 - share:.0%} of the base: better on dev, {value:.4f}")
+        trained = copied(weights_of(self._modules))
+        share, value = best_between(self._first, trained, position.best, judged)
+        if share == 1.0:
+            put_weights(self._modules, trained if improved else self._first)
+            return
+        put_weights(self._modules, between(self._first, trained, share))
+        position.best, position.share, position.best_step = value, share, position.best_step or position.step
+        note(f"kept {share:.0%} of what was learnt and {1 - share:.0%} of the base: better on dev, {value:.4f}")
+
+    def _take_best(self, position: Position) -> None:
+        if self._best is not None and position.best_step != position.step:
+            put_weights(self._modules, self._best)

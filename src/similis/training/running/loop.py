@@ -115,8 +115,7 @@ class Loop:
             watch.close()
         self.position.seconds = time.monotonic() - self._started
         self.steps.finish()
-        self.keeping.take_best(self.position)
-        self.keeping.go_between(self.position, self._dev_value)
+        self.keeping.end(self.position, self._dev_value)
         return Outcome(self.position, self.total, stopped)
 
     def _epochs(self, watch: Watch, signal: Signal) -> str:
