@@ -192,8 +192,15 @@ def inner_model(module: nn.Module) -> Any | None:
     return next((part for part in module.modules() if hasattr(part, "get_input_embeddings")), None)
 
 
-def layers_of(module: nn.Module) -> list[nn.Module]:
-    """The layers of the transformer inside a model, the lowest first; none where there is no transformer."""
+def layers_of(module: nn.Module, name: str) -> list[nn.Module]:
+    """The layers of the transformer inside a model, the lowest first.
+
+    Raises:
+        UserError: there are none; says so of the way called ``name``, which wants them.
+    """
     inner = inner_model(module)
     lists = [] if inner is None else [list(part) for part in inner.modules() if isinstance(part, nn.ModuleList)]
-    return max(lists, key=len, default=[])
+    layers = max(lists, key=len, default=[])
+    if not layers:
+        raise UserError(f"{name} needs a transformer's layers, and this model has none: leave it out")
+    return layers

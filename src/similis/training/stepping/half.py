@@ -7,7 +7,6 @@ from random import Random
 
 from torch import nn
 
-from similis.errors import UserError
 from similis.registry import Source, register
 from similis.training.stepping.base import Run, Stepping, layers_of
 
@@ -28,12 +27,9 @@ class Half(Stepping):
     """
 
     def begin(self, run: Run) -> None:
-        layers = layers_of(run.trainee.module)
-        if not layers:
-            raise UserError("half needs a transformer's layers, and this model has none: leave it out")
         random = Random(f"half {run.recipe.seed}")
         self.kept: list[nn.Parameter] = []
-        for layer in layers:
+        for layer in layers_of(run.trainee.module, "half"):
             for parts in _kinds(layer):
                 count = (len(parts) + random.randrange(2)) // 2
                 self.kept += [parameter for part in random.sample(parts, count) for parameter in part]

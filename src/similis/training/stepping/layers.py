@@ -113,10 +113,9 @@ def depths(module: nn.Module, name: str) -> dict[int, int]:
     Raises:
         UserError: there is no transformer; names the way that wants one.
     """
+    layers = layers_of(module, name)
     inner = inner_model(module)
-    if inner is None:
-        raise UserError(f"{name} needs a transformer's layers, and this model has none: leave it out")
-    layers = layers_of(module)
+    assert inner is not None  # it has layers
     own = {id(p): len(layers) - 1 - i for i, layer in enumerate(layers) for p in layer.parameters()}
     for parameter in inner.parameters():
         if id(parameter) in own:
